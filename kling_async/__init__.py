@@ -1,0 +1,152 @@
+"""Kling video generation for asyncio: every public name, and nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._capabilities import MODELS, Model
+    from ._client import Kling
+    from ._config import Polling, Retries, Timeouts
+    from ._errors import (
+        AnswerLost,
+        APIError,
+        AuthenticationError,
+        BadEnvelope,
+        BalanceExhausted,
+        ConfigurationError,
+        ConnectFailed,
+        ContentRejected,
+        DownloadError,
+        DuplicateTaskId,
+        InvalidRequest,
+        KlingError,
+        MediaError,
+        NotServed,
+        ParallelLimit,
+        PermissionDenied,
+        RateLimited,
+        RequestRefused,
+        ServerError,
+        SubmissionUnknown,
+        TaskError,
+        TaskFailed,
+        TaskNotFound,
+        TaskTimeout,
+        TransportError,
+    )
+    from ._limits import Limits
+    from ._results import Video, VideoResult
+    from ._server import KlingWarning
+    from ._state import TaskState, TaskStatus
+    from ._task import Task
+    from .endpoints import (
+        Avatar,
+        CameraConfig,
+        CameraControl,
+        DynamicMask,
+        Element,
+        Image2Video,
+        MultiImage2Video,
+        MultiShot,
+        ReferenceImage,
+        Request,
+        Text2Video,
+        Trajectory,
+        Voice,
+        WatermarkInfo,
+    )
+    from .providers import CometAPI, Gateway, KlingAI, Provider
+
+__all__ = [
+    "__version__",
+    "AnswerLost",
+    "APIError",
+    "AuthenticationError",
+    "Avatar",
+    "BadEnvelope",
+    "BalanceExhausted",
+    "CameraConfig",
+    "CameraControl",
+    "CometAPI",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ContentRejected",
+    "DownloadError",
+    "DuplicateTaskId",
+    "DynamicMask",
+    "Element",
+    "Gateway",
+    "Image2Video",
+    "InvalidRequest",
+    "Kling",
+    "KlingAI",
+    "KlingError",
+    "KlingWarning",
+    "Limits",
+    "MediaError",
+    "Model",
+    "MODELS",
+    "MultiImage2Video",
+    "MultiShot",
+    "NotServed",
+    "ParallelLimit",
+    "PermissionDenied",
+    "Polling",
+    "Provider",
+    "RateLimited",
+    "ReferenceImage",
+    "Request",
+    "RequestRefused",
+    "Retries",
+    "ServerError",
+    "SubmissionUnknown",
+    "Task",
+    "TaskError",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskState",
+    "TaskStatus",
+    "TaskTimeout",
+    "Text2Video",
+    "Timeouts",
+    "Trajectory",
+    "TransportError",
+    "Video",
+    "VideoResult",
+    "Voice",
+    "WatermarkInfo",
+]
+
+# In the order of the layers. A name is loaded when it is first used: `import kling_async` then
+# costs a command line or a web worker nothing that it does not use.
+_HOMES = (
+    "_errors",
+    "_state",
+    "_limits",
+    "_config",
+    "_capabilities",
+    "_results",
+    "endpoints",
+    "providers",
+    "_server",
+    "_task",
+    "_client",
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if name in vars(module):
+                globals()[name] = vars(module)[name]
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

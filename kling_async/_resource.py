@@ -1,0 +1,79 @@
+"""Resource: the calls of one endpoint, typed by its request model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+from ._results import FromState
+from ._state import TaskState
+from ._task import Task
+from .endpoints import Request
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT", bound=FromState)
+
+LARGEST_PAGE = 500
+
+
+class Owner(Protocol):
+    """What a resource needs of the client."""
+
+    async def submit(self, request: Request[ResultT], /) -> Task[ResultT]:
+        """Create the task."""
+        ...
+
+    async def run(self, request: Request[ResultT], /) -> ResultT:
+        """Create the task and wait for its result."""
+        ...
+
+    async def get(self, request: type[Request[Any]], task_id: str, /) -> TaskState:
+        """Ask for one task."""
+        ...
+
+    async def page(self, request: type[Request[Any]], number: int, size: int, /) -> list[TaskState]:
+        """Ask for one page of tasks."""
+        ...
+
+
+class Resource(Generic[P, ResultT]):
+    """One endpoint; `submit` and `run` take the fields of its request model as keywords."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        request: Callable[P, Request[ResultT]],
+        model: type[Request[Any]],
+    ) -> None:
+        self._owner = owner
+        self._request = request
+        self._model = model
+
+    def __repr__(self) -> str:
+        return f"<Resource {self._model.endpoint}>"
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Task[ResultT]:
+        """Create a task and return its handle as soon as it is accepted; this is what costs."""
+        return await self._owner.submit(self._request(*args, **kwargs))
+
+    async def run(self, *args: P.args, **kwargs: P.kwargs) -> ResultT:
+        """Create a task and wait for its result."""
+        return await self._owner.run(self._request(*args, **kwargs))
+
+    async def get(self, task_id: str) -> TaskState:
+        """The state of one task, by its id or, where the provider finds those, external id."""
+        return await self._owner.get(self._model, task_id)
+
+    async def list(self, *, page_size: int = 100) -> AsyncIterator[TaskState]:
+        """The account's tasks of this endpoint; the order is the server's and not promised."""
+        if not 1 <= page_size <= LARGEST_PAGE:
+            raise ValueError(f"page_size: from 1 to {LARGEST_PAGE}, got {page_size}")
+        number = 1
+        while True:
+            states = await self._owner.page(self._model, number, page_size)
+            for state in states:
+                yield state
+            # There is no total and no cursor: a short page is the last one.
+            if len(states) < page_size:
+                return
+            number += 1

@@ -1,0 +1,242 @@
+"""Sends one Call and gives its Reply; the only core file that imports the HTTP library."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import httpx
+from pydantic_core import to_json
+
+from ._config import MAX_ANSWER, MAX_DOWNLOADS, Timeouts
+from ._errors import AnswerLost, BadEnvelope, ConfigurationError, ConnectFailed, TransportError
+from ._exchange import Call, Reply
+
+HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
+"""What ``Kling(transport=…)`` takes: httpx's own, aiohttp's, an ASGI app, a mock."""
+
+_LARGE = 64 * 1024
+# These say that the request never left.
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+class Transport:
+    """One pool of connections, bounded; redirects are never followed."""
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts,
+        max_connections: int,
+        transport: HTTPTransport | None = None,
+    ) -> None:
+        if max_connections < 1:
+            raise ConfigurationError(f"max_connections is {max_connections}; give 1 or more")
+        self._timeouts = timeouts
+        # In front of httpx's pool, which gets slower with every request that waits in it.
+        self._places = anyio.Semaphore(max_connections, fast_acquire=True)
+        # Files have places of their own: slow downloads must not hold up a create or a poll.
+        self._files = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
+        try:
+            self._client = httpx.AsyncClient(
+                transport=transport,
+                timeout=httpx.Timeout(
+                    timeouts.read, connect=timeouts.connect, write=timeouts.write, pool=None
+                ),
+                # The default expiry of 5 s would close every connection between two polls.
+                limits=httpx.Limits(
+                    max_connections=max_connections + MAX_DOWNLOADS,
+                    max_keepalive_connections=max_connections,
+                    keepalive_expiry=60.0,
+                ),
+                follow_redirects=False,
+            )
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            raise ConfigurationError(
+                f"cannot set up HTTP: {error}",
+                advice="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
+            ) from error
+
+    async def send(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        leaving: Callable[[], None] = lambda: None,
+    ) -> Reply:
+        """Carry out one exchange; *headers* hold the key and go nowhere else.
+
+        Args:
+            leaving: Called when the wait for a free connection is over.
+        """
+        content = await _encode(call.json) if call.json is not None else None
+        sent = {**headers, "accept-encoding": "gzip"}
+        if content is not None:
+            sent["content-type"] = "application/json"
+        async with self._places:
+            leaving()
+            async with self._exchange(call, sent, content) as response:
+                chunks = [chunk async for chunk in _bounded(response, MAX_ANSWER)]
+                return Reply(response.status_code, _lowered(response.headers), b"".join(chunks))
+
+    @asynccontextmanager
+    async def _exchange(
+        self, call: Call, headers: Mapping[str, str], content: bytes | None
+    ) -> AsyncGenerator[httpx.Response]:
+        self._check_open()
+        with _translated(call.url, self._timeouts), anyio.fail_after(self._timeouts.total):
+            async with self._client.stream(
+                call.method, call.url, headers=headers, content=content
+            ) as response:
+                yield response
+
+    @asynccontextmanager
+    async def open(self, url: str, headers: Mapping[str, str]) -> AsyncGenerator[Download]:
+        """GET a file from any host, piece by piece; never with the key."""
+        sent = {**headers, "accept-encoding": "identity"}
+        async with self._files:
+            self._check_open()
+            with _translated(url, self._timeouts):
+                async with self._client.stream("GET", url, headers=sent) as response:
+                    yield Download(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    def _check_open(self) -> None:
+        if self._client.is_closed:
+            raise ConfigurationError("this client is closed", advice="Open another one.")
+
+
+class Download:
+    """An answer that is read piece by piece."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = _lowered(response.headers)
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes of the file as they come."""
+        return self._response.aiter_bytes()
+
+
+async def _encode(json: Mapping[str, Any]) -> bytes:
+    if _is_large(json):
+        return await anyio.to_thread.run_sync(b"".join, _pieces(json))
+    return to_json(json)
+
+
+def _is_large(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) > _LARGE
+    return any(map(_is_large, _parts(value)))
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return cast("Mapping[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
+
+
+def _pieces(value: object) -> Iterator[bytes]:
+    """JSON in pieces: one call for ten megabytes would hold the GIL to its end."""
+    if not _is_large(value):
+        yield to_json(value)
+    elif isinstance(value, str):
+        yield b'"'
+        for start in range(0, len(value), _LARGE):
+            yield to_json(value[start : start + _LARGE])[1:-1]
+            time.sleep(0)  # lets other threads run
+        yield b'"'
+    elif isinstance(value, Mapping):
+        separator = b"{"
+        for name, item in cast("Mapping[str, object]", value).items():
+            yield separator + to_json(name) + b":"
+            yield from _pieces(item)
+            separator = b","
+        yield b"}"
+    else:
+        separator = b"["
+        for item in _parts(value):
+            yield separator
+            yield from _pieces(item)
+            separator = b","
+        yield b"]"
+
+
+async def _bounded(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > limit:
+            # Its body stays out of the error: nobody has looked for the key in it.
+            raise BadEnvelope(
+                f"the answer is larger than {limit} bytes", status=response.status_code
+            )
+        yield chunk
+
+
+def _lowered(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@contextmanager
+def _translated(url: str, timeouts: Timeouts) -> Generator[None]:
+    """Map the HTTP library's errors to ours, by whether anything was sent."""
+    host = _host(url)
+    try:
+        yield
+    except _NOTHING_SENT as error:
+        raise _unreachable(host, error) from error
+    except TimeoutError as error:
+        raise AnswerLost(f"no whole answer from {host} within {timeouts.total:g} s") from error
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"cannot send to {host}: {error}") from error
+    except (httpx.LocalProtocolError, UnicodeError):
+        # The library quotes the header that it refuses, and that is the key's.
+        raise ConfigurationError(
+            f"cannot send to {host}: the address or a header is malformed"
+        ) from None
+    except httpx.DecodingError as error:
+        raise BadEnvelope(f"the answer of {host} cannot be decompressed: {error}") from error
+    except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:
+        raise AnswerLost(f"lost the answer of {host}: {_words(error)}") from error
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "that address"
+    except ValueError:
+        return "that address"
+
+
+def _words(error: Exception) -> str:
+    """What the error says, or the one behind it: under trio the outer one is often empty."""
+    told: BaseException | None = error
+    while told is not None:
+        if text := str(told):
+            return text
+        told = told.__cause__ or told.__context__
+    return type(error).__name__
+
+
+def _unreachable(host: str, error: Exception) -> TransportError:
+    return ConnectFailed(
+        f"cannot connect to {host}: {_words(error)}",
+        advice="Check the host, its region and the network.",
+    )

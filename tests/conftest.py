@@ -1,0 +1,69 @@
+"""Virtual time, a clean environment, and watchers for blocking calls and stray tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from blockbuster import BlockBuster, BlockBusterFunction
+
+from tests import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PROXIES = ("ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each test runs on both, on a clock of its own that starts at zero."""
+    if request.node.get_closest_marker("real_time"):
+        return request.param, {}
+    if request.param == "asyncio":
+        return "asyncio", virtual_time.asyncio_options()
+    return "trio", virtual_time.trio_options()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key or proxy of the person who runs the tests has a say in them."""
+    for name in os.environ:
+        if name.upper() in PROXIES or name.startswith(("COMETAPI_", "KLING")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blocking_calls_are_errors() -> Iterator[None]:
+    """Calls that block a running asyncio loop raise; the same code under trio is taken on trust."""
+    # Files and locks: only where the package is on the stack, for tests may read what they like.
+    watch = BlockBuster("kling_async")
+    sleep = BlockBusterFunction(None, "time.sleep")
+    watch.functions["time.sleep"] = sleep
+    watch.activate()
+    yield
+    watch.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def no_stray_tasks(request: pytest.FixtureRequest) -> None:
+    """Asked for before any other fixture, so that it looks when all others are closed again."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("_stray_tasks")
+
+
+@pytest.fixture
+async def _stray_tasks(anyio_backend_name: str) -> AsyncIterator[None]:
+    yield
+    if anyio_backend_name == "trio":  # its nurseries cannot lose a task
+        return
+    stray = asyncio.all_tasks() - {asyncio.current_task()}
+    names = [
+        repr(task)
+        for task in stray
+        # anyio's own: the call that is closing this fixture
+        if getattr(task.get_coro(), "__qualname__", "") != "TestRunner._call_in_runner_task"
+    ]
+    assert not names, f"still running after the test: {names}"

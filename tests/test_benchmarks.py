@@ -1,0 +1,33 @@
+"""The benchmarks still run; what they measure is for people to read."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_benchmark_loads_and_says_how_to_run_it(path: Path) -> None:
+    module = runpy.run_path(str(path))
+
+    assert callable(module["main"])
+    assert f"python benchmarks/{path.name}" in module["__doc__"]
+
+
+@pytest.mark.real_time
+def test_import_time_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
+    main = runpy.run_path(str(ROOT / "benchmarks" / "import_time.py"))["main"]
+    monkeypatch.setitem(main.__globals__, "ROUNDS", 1)
+
+    main()
+
+    assert "extras imported: none" in capsys.readouterr().out

@@ -1,0 +1,414 @@
+"""A create is carried out exactly once, whatever befalls its answer or its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import anyio
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kling_async import (
+    AuthenticationError,
+    BalanceExhausted,
+    CometAPI,
+    ConnectFailed,
+    ContentRejected,
+    Gateway,
+    Kling,
+    KlingAI,
+    KlingError,
+    PermissionDenied,
+    RateLimited,
+    Retries,
+    SubmissionUnknown,
+    Text2Video,
+    Timeouts,
+)
+from kling_async.emulator import Emulator, Fault
+
+KEY = "a-secret-key-of-the-usual-length-0123456789"
+BOAT = Text2Video(prompt="A paper boat", external_task_id="boat-1")
+GATEWAY_BOAT = Text2Video(
+    model_name="kling-v2-6",
+    prompt="A paper boat",
+    mode="pro",
+    duration=5,
+    multi_shot=False,
+    external_task_id="boat-1",
+)
+AMBIGUOUS = [
+    Fault.LOST_BEFORE,
+    Fault.LOST_ANSWER,
+    Fault.RESET,
+    Fault.STALL,
+    Fault.TRUNCATED,
+    Fault.EMPTY,
+    Fault.GARBAGE,
+]
+EITHER_WAY = [Fault.HTML, Fault.SERVER_ERROR, Fault.BUSY, Fault.GATEWAY_TIMEOUT]
+REFUSED_FOR_NOW = [Fault.RATE, Fault.PARALLEL]
+PERMANENT: dict[Fault, type[KlingError]] = {
+    Fault.ACCOUNT: PermissionDenied,
+    Fault.ARREARS: BalanceExhausted,
+    Fault.PACK_EXHAUSTED: BalanceExhausted,
+    Fault.IP: PermissionDenied,
+    Fault.POLICY: ContentRejected,
+    Fault.CONTENT: ContentRejected,
+    Fault.UNAUTHORIZED: AuthenticationError,
+}
+UNCERTAIN = [(fault, False) for fault in AMBIGUOUS] + [
+    (fault, commit) for fault in EITHER_WAY[:2] for commit in (False, True)
+]
+GATEWAYS = ["newapi", "passthrough", "crazyrouter"]
+
+
+def official(emulator: Emulator, *, timeouts: Timeouts | None = None, most: int = 20) -> Kling:
+    transport = emulator.transport()
+    return Kling(KlingAI(KEY), transport=transport, timeouts=timeouts, max_connections=most)
+
+
+def cometapi(emulator: Emulator) -> Kling:
+    return Kling(CometAPI(KEY), transport=emulator.transport())
+
+
+def gateway(emulator: Emulator, name: str) -> Kling:
+    base_url = f"https://gate.test/gateway/{name}"
+    return Kling(Gateway(base_url, KEY), transport=emulator.transport())
+
+
+def creates(emulator: Emulator) -> int:
+    return sum(seen.method == "POST" for seen in emulator.requests)
+
+
+@pytest.mark.parametrize(
+    ("fault", "commit"),
+    [(fault, False) for fault in AMBIGUOUS + EITHER_WAY + REFUSED_FOR_NOW]
+    + [(fault, True) for fault in EITHER_WAY],
+)
+async def test_one_fault_costs_one_task(fault: Fault, commit: bool) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create", commit=commit)
+    async with official(emulator) as kling:
+        video = await kling.run(BOAT)
+
+    assert [entry.task_id for entry in emulator.ledger] == [video.task_id]
+    assert video.external_task_id == "boat-1"
+
+
+@pytest.mark.parametrize(("fault", "commit"), UNCERTAIN)
+async def test_same_fault_again_and_again_costs_one_task(fault: Fault, commit: bool) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create", commit=commit, times=3)
+    async with official(emulator) as kling:
+        task = await kling.submit(BOAT)
+
+    assert [entry.task_id for entry in emulator.ledger] == [task.id]
+
+
+@pytest.mark.filterwarnings("ignore::kling_async.KlingWarning")  # of states it made up
+@pytest.mark.parametrize("seed", range(3))
+async def test_chaos_never_pays_twice(seed: int) -> None:
+    emulator = Emulator(seed=seed, chaos=0.3)
+    patient = Retries(look_ups=20)
+    kling = Kling(KlingAI(KEY), transport=emulator.transport(), retries=patient)
+    async with kling, anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(kling.run, Text2Video(prompt=f"Boat {number}"))
+
+    assert len(emulator.ledger) == 10
+    assert emulator.ledger.billed_twice == {}
+
+
+@pytest.mark.parametrize(("fault", "kind"), PERMANENT.items(), ids=str)
+async def test_permanent_refusal_raises_at_once(fault: Fault, kind: type[KlingError]) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create")
+    async with official(emulator) as kling:
+        with pytest.raises(kind):
+            await kling.submit(BOAT)
+
+    assert creates(emulator) == len(emulator.requests) == 1
+    assert len(emulator.ledger) == 0
+    assert anyio.current_time() == 0
+
+
+async def test_refusal_for_an_hour_says_so() -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.RATE, on="create", retry_after=3600)
+    async with official(emulator) as kling:
+        with pytest.raises(RateLimited, match="3600 s"):
+            await kling.submit(BOAT)
+
+    assert creates(emulator) == 1
+
+
+async def test_pause_the_server_asks_for_is_kept() -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.RATE, on="create", retry_after=90)
+    async with official(emulator) as kling:
+        await kling.submit(BOAT)
+
+    assert anyio.current_time() >= 90
+
+
+async def test_server_without_connection_is_tried_three_times() -> None:
+    tried: list[float] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        tried.append(anyio.current_time())
+        raise httpx.ConnectError("refused")
+
+    async with Kling(KlingAI(KEY), transport=httpx.MockTransport(refuse)) as kling:
+        with pytest.raises(ConnectFailed):
+            await kling.submit(BOAT)
+
+    assert len(tried) == Retries().connect
+    assert tried == sorted(set(tried))
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.STALL, Fault.EMPTY, Fault.RESET])
+async def test_cometapi_adopts_what_it_finds(fault: Fault) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create")
+    async with cometapi(emulator) as kling:
+        task = await kling.submit(BOAT)
+
+    assert [entry.task_id for entry in emulator.ledger] == [task.id]
+    assert creates(emulator) == 1
+
+
+@pytest.mark.parametrize(("fault", "commit"), UNCERTAIN)
+async def test_cometapi_without_look_up_is_unknown(fault: Fault, commit: bool) -> None:
+    emulator = Emulator(finds_external_id=False)
+    emulator.faults.add(fault, on="create", commit=commit)
+    async with cometapi(emulator) as kling:
+        with pytest.raises(SubmissionUnknown, match="boat-1") as caught:
+            await kling.submit(BOAT)
+
+    assert caught.value.external_task_id == "boat-1"
+    assert creates(emulator) == 1
+
+
+async def test_cometapi_looks_again_when_the_create_must_have_arrived() -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.LOST_BEFORE, on="create")
+    async with cometapi(emulator) as kling:
+        with pytest.raises(SubmissionUnknown):
+            await kling.submit(BOAT)
+
+    assert [seen.method for seen in emulator.requests] == ["POST", "GET", "GET"]
+    assert emulator.requests[-1].at >= Timeouts().total
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+@pytest.mark.parametrize(("fault", "commit"), UNCERTAIN)
+async def test_gateway_is_unknown_at_once(name: str, fault: Fault, commit: bool) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create", commit=commit)
+    async with gateway(emulator, name) as kling:
+        with pytest.raises(SubmissionUnknown, match="boat-1"):
+            await kling.submit(GATEWAY_BOAT)
+
+    assert [seen.method for seen in emulator.requests] == ["POST"]
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+@pytest.mark.parametrize("faults", [1, 2])
+async def test_resend_sends_once_more(name: str, faults: int) -> None:
+    emulator = Emulator(strict_ids=False)
+    emulator.faults.add(Fault.LOST_ANSWER, on="create", times=faults)
+    async with gateway(emulator, name) as kling:
+        if faults == 1:
+            await kling.submit(GATEWAY_BOAT, resend=True)
+        else:
+            with pytest.raises(SubmissionUnknown):
+                await kling.submit(GATEWAY_BOAT, resend=True)
+
+    assert creates(emulator) == 2
+
+
+async def test_taken_id_is_adopted() -> None:
+    emulator = Emulator()
+    async with official(emulator) as kling:
+        first = await kling.submit(BOAT)
+        second = await kling.submit(BOAT)
+
+    assert second.id == first.id
+    assert len(emulator.ledger) == 1
+
+
+@pytest.mark.parametrize("ahead", [-7200, 7200])
+async def test_refused_token_is_signed_anew_once(ahead: float) -> None:
+    off = [ahead, 0.0]
+    emulator = Emulator(
+        access_keys={"an-access-key": KEY}, wall=lambda: time.time() + off[creates(emulator) - 1]
+    )
+    provider = KlingAI(access_key="an-access-key", secret_key=KEY)
+    async with Kling(provider, transport=emulator.transport()) as kling:
+        await kling.submit(BOAT)
+
+    assert creates(emulator) == 2
+    assert len(emulator.ledger) == 1
+
+
+@pytest.mark.parametrize("ahead", [-7200, 7200])
+async def test_clock_that_differs_for_good_is_an_error(ahead: float) -> None:
+    emulator = Emulator(access_keys={"an-access-key": KEY}, wall=lambda: time.time() + ahead)
+    provider = KlingAI(access_key="an-access-key", secret_key=KEY)
+    async with Kling(provider, transport=emulator.transport()) as kling:
+        with pytest.raises(AuthenticationError):
+            await kling.submit(BOAT)
+
+    assert creates(emulator) == 2
+
+
+async def test_plain_key_is_not_tried_again() -> None:
+    emulator = Emulator(keys={"another"})
+    async with official(emulator) as kling:
+        with pytest.raises(AuthenticationError):
+            await kling.submit(BOAT)
+
+    assert creates(emulator) == 1
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(moment=st.floats(0, 12), latency=st.floats(0, 12))
+async def test_cancelled_create_is_never_half_known(moment: float, latency: float) -> None:
+    emulator = Emulator(latency=latency)
+    async with official(emulator) as kling:
+        with anyio.move_on_after(moment):
+            await kling.submit(BOAT)
+        billed = [entry.task_id for entry in emulator.ledger]
+        found = [(await kling.text2video.get("boat-1")).id] if billed else []
+
+    assert found == billed
+    assert len(billed) <= 1
+
+
+@pytest.mark.parametrize("tenths", range(1, 40, 3))
+async def test_cancelled_create_is_finished_first(tenths: int) -> None:
+    emulator = Emulator(latency=4)
+    async with official(emulator) as kling:
+        with anyio.move_on_after(tenths / 10) as span:
+            await kling.submit(BOAT)
+        ended = anyio.current_time()
+
+    assert span.cancelled_caught
+    assert ended == pytest.approx(4)
+    assert emulator.ledger.billed("boat-1") == 1
+
+
+@pytest.mark.parametrize("farewell", [0, 2])
+async def test_farewell_is_short(farewell: float) -> None:
+    emulator = Emulator(latency=60)
+    async with official(emulator, timeouts=Timeouts(farewell=farewell)) as kling:
+        with anyio.move_on_after(5):
+            await kling.submit(BOAT)
+        ended = anyio.current_time()
+
+    assert ended == pytest.approx(5 + farewell)
+
+
+async def test_cancel_says_where_the_task_may_be(caplog: pytest.LogCaptureFixture) -> None:
+    emulator = Emulator(latency=4)
+    async with official(emulator) as kling:
+        with anyio.move_on_after(1):
+            await kling.submit(Text2Video(prompt="A paper boat"))
+
+    assert str(emulator.ledger[0].external_task_id) in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_cancel_before_sending_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    emulator, ended = Emulator(latency=30), 0.0
+    async with official(emulator, most=1) as kling, anyio.create_task_group() as group:
+        group.start_soon(kling.submit, Text2Video(prompt="It holds the only connection"))
+        await anyio.sleep(1)
+        with anyio.move_on_after(1):
+            await kling.submit(BOAT)
+        ended = anyio.current_time()
+
+    assert ended == pytest.approx(2)
+    assert emulator.ledger.billed("boat-1") == 0
+    assert "boat-1" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE, Fault.PARALLEL])
+async def test_cancel_in_a_pause_ends_at_once(
+    fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator = Emulator()
+    emulator.faults.add(fault, on="create", retry_after=60)
+    async with official(emulator) as kling:
+        with anyio.move_on_after(5):
+            await kling.submit(BOAT)
+        ended = anyio.current_time()
+
+    assert ended == pytest.approx(5)
+    assert caplog.text == ""
+
+
+async def test_cancel_while_looking_up_names_the_id(caplog: pytest.LogCaptureFixture) -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.LOST_BEFORE, on="create")
+    async with official(emulator) as kling:
+        with anyio.move_on_after(5):
+            await kling.submit(BOAT)
+
+    assert "boat-1" in caplog.text
+
+
+async def test_group_that_fails_leaves_no_half_create() -> None:
+    emulator = Emulator(latency=4)
+    async with official(emulator) as kling:
+        with pytest.raises(ExceptionGroup):  # noqa: PT012
+            async with anyio.create_task_group() as group:
+                group.start_soon(kling.submit, BOAT)
+                await anyio.sleep(1)
+                raise RuntimeError("another task of the group")
+
+    assert emulator.ledger.billed("boat-1") == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("cancels", [1, 2, 5])
+async def test_native_cancel_waits_for_the_create(cancels: int) -> None:
+    emulator = Emulator(latency=6)
+    async with official(emulator) as kling:
+        running = asyncio.create_task(kling.submit(BOAT))
+        for _ in range(cancels):
+            await asyncio.sleep(1)
+            running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    assert asyncio.get_running_loop().time() == pytest.approx(6)
+    assert emulator.ledger.billed("boat-1") == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_native_timeout_waits_for_the_create() -> None:
+    emulator = Emulator(latency=6)
+    async with official(emulator) as kling:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await kling.submit(BOAT)
+
+    assert emulator.ledger.billed("boat-1") == 1
+
+
+async def test_cancel_at_the_very_first_moment_is_whole() -> None:
+    emulator = Emulator()
+    async with official(emulator) as kling:
+        with anyio.CancelScope() as span:
+            span.cancel()
+            await kling.submit(BOAT)
+
+    assert creates(emulator) == len(emulator.ledger)
