@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_async import (
@@ -258,6 +258,7 @@ FAILURES: list[KlingError] = [
 
 @pytest.mark.parametrize("resend", [False, True])
 @pytest.mark.parametrize("known", [(True, True), (True, False), (False, False)])
+@settings(deadline=None)  # an hour of refusals is thousands of moves
 @given(st.lists(st.sampled_from(FAILURES), min_size=1, max_size=6), st.randoms())
 def test_failing_for_ever_ends(
     known: tuple[bool, bool], resend: bool, failures: list[KlingError], random: Random
