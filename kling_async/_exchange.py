@@ -21,5 +21,5 @@ class Reply:
     """One HTTP response, read whole; header names are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
