@@ -17,7 +17,7 @@ from kling_async import Kling
 async def main(prompt: str) -> None:
     async with Kling() as kling:
         video = await kling.text2video.run(prompt=prompt, duration=5)
-        (path,) = await kling.download(video, "boat.mp4")
+        (path,) = await kling.download(video, "boat.mp4", overwrite=True)
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 

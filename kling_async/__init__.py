@@ -10,13 +10,14 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._capabilities import MODELS, Model
     from ._client import Kling
-    from ._config import Polling, Retries, Timeouts
+    from ._config import Retries, Timeouts
     from ._errors import (
         AnswerLost,
         APIError,
         AuthenticationError,
         BadEnvelope,
         BalanceExhausted,
+        ClientClosed,
         ConfigurationError,
         ConnectFailed,
         ContentRejected,
@@ -38,7 +39,18 @@ if TYPE_CHECKING:
         TaskTimeout,
         TransportError,
     )
+    from ._events import (
+        Event,
+        Hook,
+        RetryScheduled,
+        SlotsChanged,
+        TaskFinished,
+        TaskPolled,
+        TaskSubmitted,
+    )
     from ._limits import Limits
+    from ._map import Outcome, Outcomes
+    from ._polling import Polling
     from ._results import Video, VideoResult
     from ._server import KlingWarning
     from ._state import TaskState, TaskStatus
@@ -71,6 +83,7 @@ __all__ = [
     "BalanceExhausted",
     "CameraConfig",
     "CameraControl",
+    "ClientClosed",
     "CometAPI",
     "ConfigurationError",
     "ConnectFailed",
@@ -79,7 +92,9 @@ __all__ = [
     "DuplicateTaskId",
     "DynamicMask",
     "Element",
+    "Event",
     "Gateway",
+    "Hook",
     "Image2Video",
     "InvalidRequest",
     "Kling",
@@ -93,6 +108,8 @@ __all__ = [
     "MultiImage2Video",
     "MultiShot",
     "NotServed",
+    "Outcome",
+    "Outcomes",
     "ParallelLimit",
     "PermissionDenied",
     "Polling",
@@ -102,14 +119,19 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Retries",
+    "RetryScheduled",
     "ServerError",
+    "SlotsChanged",
     "SubmissionUnknown",
     "Task",
     "TaskError",
     "TaskFailed",
+    "TaskFinished",
     "TaskNotFound",
+    "TaskPolled",
     "TaskState",
     "TaskStatus",
+    "TaskSubmitted",
     "TaskTimeout",
     "Text2Video",
     "Timeouts",
@@ -128,12 +150,15 @@ _HOMES = (
     "_state",
     "_limits",
     "_config",
+    "_polling",
+    "_events",
     "_capabilities",
     "_results",
     "endpoints",
     "providers",
     "_server",
     "_task",
+    "_map",
     "_client",
 )
 

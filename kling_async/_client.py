@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from uuid import uuid4
+from weakref import WeakSet
 
-import anyio
-import anyio.to_thread
+from anyio import get_cancelled_exc_class
 
-from ._config import DEFAULT_MAX_CONNECTIONS, Polling, Retries, Timeouts
+from ._config import DEFAULT_MAX_CONNECTIONS, Retries, Slotting, Timeouts
 from ._download import Downloader
-from ._errors import ConfigurationError, KlingError
+from ._errors import ConfigurationError
+from ._events import Hook, Hooks
+from ._job import Job
+from ._map import Ending, Outcomes
+from ._poller import Poller
+from ._polling import Polling
+from ._record import Record
 from ._resource import Resource
 from ._results import FromState, VideoResult
-from ._retry import created_nothing
 from ._server import Server
+from ._slots import Slots, Ticket
 from ._state import TaskState, TaskStatus
-from ._submit import Leaving, Rules, perform, submission
-from ._task import CLIENT_DEFAULT, Task, Timeout, Token
+from ._submitter import Submitter
+from ._task import CLIENT_DEFAULT, Task, Timeout, Waiting
+from ._token import Token
 from ._transport import HTTPTransport, Transport
 from .endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
 from .providers import CometAPI, KlingAI, Provider
@@ -45,10 +51,13 @@ class Kling:
     Example:
         async with Kling() as kling:
             video = await kling.text2video.run(prompt="A paper boat", duration=5)
-            await kling.download(video, "boat.mp4")
+            await kling.download(video, "boat.mp4", overwrite=True)
 
     Args:
         transport: Any `httpx.AsyncBaseTransport`, in place of the client's own connections.
+        max_at_once: Tasks in progress at most, of each model; None learns the account's
+            limit from the server's refusals.
+        hooks: Called with every event, in the event loop.
         validate: False sends requests and media unchecked.
         callback_url: Put on every request that names none itself.
     """
@@ -62,23 +71,38 @@ class Kling:
         polling: Polling | None = None,
         retries: Retries | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        max_at_once: int | None = None,
+        hooks: Iterable[Hook] = (),
         validate: bool = True,
         callback_url: str | None = None,
     ) -> None:
-        if isinstance(provider, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a key
-            raise ConfigurationError("the first argument is a provider, as in Kling(CometAPI(key))")
+        _expect("the first argument", provider, Provider, "Kling(CometAPI(key))")
+        _expect("timeouts", timeouts, Timeouts, "Timeouts(total=60)")
+        _expect("polling", polling, Polling, "Polling(interval=3)")
+        _expect("retries", retries, Retries, "Retries(busy=60)")
         self.provider = provider or _from_environment(os.environ)
-        self._timeouts = timeouts or Timeouts()
-        self._polling = polling or Polling()
-        self._retries = retries or Retries()
-        self._validate = validate
-        self._callback_url = callback_url
-        self._random = Random()
+        timeouts, polling, random = timeouts or Timeouts(), polling or Polling(), Random()
+        told = Hooks(hooks)
         self._transport = Transport(
-            timeouts=self._timeouts, max_connections=max_connections, transport=transport
+            timeouts=timeouts, max_connections=max_connections, transport=transport
         )
         self._server = Server(self.provider, self._transport)
         self._downloader = Downloader(self._transport)
+        self._slots = Slots(max_at_once, Slotting(), random, told, self._mind)
+        self._poller = Poller(self._server, polling, random, told, self._slots)
+        self._waiting = Waiting(self._server, self._poller, polling)
+        self._submitter = Submitter(
+            self._server,
+            self._slots,
+            self._waiting,
+            told,
+            random,
+            timeouts=timeouts,
+            retries=retries or Retries(),
+            validate=validate,
+            callback_url=callback_url,
+        )
+        self._maps: WeakSet[Outcomes[Any]] = WeakSet()
         self.text2video = Resource(self, Text2Video, Text2Video)
         self.image2video = Resource(self, Image2Video, Image2Video)
         self.multi_image2video = Resource(self, MultiImage2Video, MultiImage2Video)
@@ -96,11 +120,17 @@ class Kling:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection; tasks go on, and their tokens stay good."""
+        """Stop waiting and close every connection; tasks go on, and their tokens stay good."""
+        self._slots.close()
+        for outcomes in list(self._maps):
+            await outcomes.aclose()
+        await self._poller.aclose()
         await self._transport.aclose()
 
     async def submit(self, request: Request[ResultT], *, resend: bool = False) -> Task[ResultT]:
         """Create a task, exactly once, and return its handle as soon as it is accepted.
+
+        It waits for a slot first, where the account's are taken.
 
         Args:
             resend: Send a second create where the fate of the first cannot be found out.
@@ -110,14 +140,12 @@ class Kling:
             RequestRefused: The provider would refuse it; nothing was sent.
             SubmissionUnknown: It was sent, and nobody can say whether a task came of it.
         """
-        if self._validate:
-            for doubt in request.check(self.provider.limits):
-                self._server.warn_once(doubt)
-        body = await self._body(request)
-        external_id: str = body.setdefault("external_task_id", f"ka-{uuid4().hex}")
-        state = await self._create(request.path, external_id, body, resend=resend)
-        _LOG.info("submitted %s task %s (%s)", request.endpoint, state.id, external_id)
-        return self._task(type(request), state, external_id, told_at=anyio.current_time())
+        if not isinstance(request, Request):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"{type(request).__name__} is no request; write submit(Text2Video(prompt=...))"
+            )
+        ticket = await self._submitter.slot(request)
+        return await self._submitter.submit(request, ticket, resend=resend)
 
     async def run(
         self,
@@ -127,7 +155,12 @@ class Kling:
     ) -> ResultT:
         """Create a task and wait for its result."""
         task = await self.submit(request)
-        return await task.result(timeout=timeout)
+        try:
+            return await task.result(timeout=timeout)
+        except get_cancelled_exc_class():
+            # Nobody else holds the handle of a task that is paid for.
+            _LOG.warning("cancelled; the task goes on: kling.task(%r)", task.token)
+            raise
 
     def task(self, token: str) -> Task[Any]:
         """Take a task up again by its token; asks nobody yet."""
@@ -140,9 +173,56 @@ class Kling:
         model = _ENDPOINTS.get(parts.endpoint)
         if model is None:
             raise ConfigurationError(f"the token is of endpoint {parts.endpoint}, unknown here")
-        state = TaskState(parts.task_id, TaskStatus.UNKNOWN)
-        task: Task[Any] = self._task(model, state, None, told_at=None)
-        return task
+        record = self._waiting.known(model.path, parts.task_id)
+        if record is None:
+            job = Job(parts.task_id, model.path, (model.endpoint,), born=None)
+            state = TaskState(parts.task_id, TaskStatus.UNKNOWN)
+            ticket = self._slots.ticket(parts.model or "")
+            record = self._waiting.record(model, state, None, job, ticket)
+            self._slots.adopt(ticket)
+        return Task(record, self._waiting)
+
+    def map(
+        self,
+        requests: Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]],
+        *,
+        max_at_once: int | None = None,
+        ordered: bool = False,
+    ) -> Outcomes[ResultT]:
+        """Run many requests; their outcomes come as they finish, failures among them.
+
+        The requests are read lazily, from any iterable or async iterable, as slots come
+        free; a slow consumer slows the reading down.
+
+        Args:
+            max_at_once: Tasks in progress at most; None leaves it to the client's slots.
+            ordered: Hand the outcomes out in the order of the requests.
+        """
+        outcomes = Outcomes(
+            self._submitter, self._poller, requests, max_at_once=max_at_once, ordered=ordered
+        )
+        self._maps.add(outcomes)
+        return outcomes
+
+    async def gather(
+        self, *requests: Request[ResultT], max_at_once: int | None = None
+    ) -> list[ResultT]:
+        """The results of all requests, in their order.
+
+        When all have ended, the first error is raised, if there was one.
+        """
+        outcomes = [
+            outcome async for outcome in self.map(requests, max_at_once=max_at_once, ordered=True)
+        ]
+        return [outcome.unwrap() for outcome in outcomes]
+
+    def as_completed(self, tasks: Iterable[Task[ResultT]]) -> AsyncIterator[Task[ResultT]]:
+        """The tasks as they end, well or badly; awaiting one then gives its result at once."""
+        return Ending(self._poller, tasks)
+
+    def _mind(self, ticket: Ticket) -> None:
+        if isinstance(ticket.owner, Record):
+            (self._poller.watch if ticket.minded else self._poller.unwatch)(ticket.owner)
 
     async def get(self, request: type[Request[Any]], task_id: str) -> TaskState:
         """The state of one task of the endpoint of *request*."""
@@ -172,81 +252,10 @@ class Kling:
             result, os.fspath(target), watermark=watermark, overwrite=overwrite
         )
 
-    async def _body(self, request: Request[Any]) -> dict[str, Any]:
-        def build() -> dict[str, Any]:
-            return request.body(self.provider.limits, check=self._validate)
 
-        body = await anyio.to_thread.run_sync(build) if request.reads_media() else build()
-        if self._callback_url is not None:
-            body.setdefault("callback_url", self._callback_url)
-        return body
-
-    async def _create(
-        self, path: str, external_id: str, body: Mapping[str, Any], *, resend: bool
-    ) -> TaskState:
-        provider = self.provider
-        rules = Rules(
-            external_task_id=external_id,
-            # Asking is free, so a server whose abilities are not known is asked as well;
-            # but what it does not find proves nothing.
-            answers_look_ups=provider.finds_external_id is not False,
-            trusts_not_found=bool(provider.finds_external_id and provider.refuses_duplicate_ids),
-            on_the_wire=self._timeouts.total,
-            retries=self._retries,
-            resend=resend,
-        )
-        may_exist = lost = False
-
-        async def send(leaving: Leaving) -> TaskState:
-            nonlocal may_exist, lost
-
-            def note() -> None:
-                nonlocal may_exist
-                may_exist = True
-                leaving()
-
-            try:
-                return await self._server.create(path, body, note)
-            except KlingError as error:
-                may_exist = lost = lost or not created_nothing(error)
-                raise
-
-        try:
-            return await perform(
-                submission(rules, self._random),
-                send,
-                lambda: self._server.ask(path, external_id),
-                self._timeouts.farewell,
-            )
-        except anyio.get_cancelled_exc_class():
-            if may_exist:
-                # Nobody will see a handle, and the id may be one that was made up here.
-                _LOG.warning(
-                    "cancelled while a create was on its way; a task may exist and be billed"
-                    " under external_task_id %s",
-                    external_id,
-                )
-            raise
-
-    def _task(
-        self,
-        model: type[Request[Any]],
-        state: TaskState,
-        external_id: str | None,
-        *,
-        told_at: float | None,
-    ) -> Task[Any]:
-        return Task(
-            self._server,
-            endpoint=model.endpoint,
-            path=model.path,
-            result_type=model.result_type,
-            state=state,
-            told_at=told_at,
-            external_task_id=external_id,
-            polling=self._polling,
-            random=self._random,
-        )
+def _expect(name: str, value: object, kind: type[object], example: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} is {type(value).__name__}; write {example}")
 
 
 def _from_environment(environ: Mapping[str, str]) -> Provider:

@@ -1,4 +1,4 @@
-"""Every knob with its default: time-outs, connections, polling."""
+"""Every knob but polling, with its default: time-outs, retries, slots, connections."""
 
 from __future__ import annotations
 
@@ -22,34 +22,29 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polling:
-    """When to ask about a task that is being waited for, in seconds."""
-
-    interval: float = 5.0
-    """Between two questions about a healthy task; its age does not stretch it."""
-    max_interval: float = 60.0
-    """The longest pause that back-off after errors grows to."""
-    timeout: float | None = 7200.0
-    """How long a wait lasts unless the caller says otherwise; None waits for ever.
-
-    Kling's slow kinds take more than an hour in the wild.
-    """
-    not_found_grace: float = 60.0
-    """How long "no such task" is taken for a server that lags behind its own create."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
     """How long a create is tried that the server certainly did not carry out."""
 
     connect: int = 3
     """Attempts to get a connection."""
     busy: float = 3600.0
-    """Seconds to wait while the server says that it is busy (1302, 1303, 5001)."""
+    """Seconds to wait while the server says that it is busy (1302, 5001)."""
     resends: int = 8
     """Further creates with the same id, each after the server said it knows no such task."""
     look_ups: int = 4
     """Attempts at one look-up of a create whose answer was lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slotting:
+    """How the number of tasks in progress is learned where no `max_at_once` is set."""
+
+    first_creates: int = 8
+    """Creates on the wire at once, until eight times as many tasks are in progress."""
+    quiet: float = 60.0
+    """Seconds without a refusal after which one task more is tried."""
+    longest_quiet: float = 960.0
+    """The longest such while: a refused try doubles it, an accepted one quarters it."""
 
 
 DEFAULT_MAX_CONNECTIONS = 20

@@ -27,10 +27,24 @@ class Downloader:
         self, result: VideoResult, target: str, *, watermark: bool, overwrite: bool
     ) -> list[Path]:
         """Save every video of *result*."""
+        try:
+            return await self._save(result, target, watermark=watermark, overwrite=overwrite)
+        except DownloadError as error:
+            error.token = result.token
+            if result.token is not None:
+                # It is paid for, and its address may be known nowhere else.
+                error.advice = (
+                    "The result stays on the server for 30 days:"
+                    f" await kling.task({result.token!r}) gives it again."
+                )
+            raise
+
+    async def _save(
+        self, result: VideoResult, target: str, *, watermark: bool, overwrite: bool
+    ) -> list[Path]:
         urls = [_address(video, watermark=watermark) for video in result.videos]
         paths = await anyio.to_thread.run_sync(_paths, result, target)
-        if not overwrite:
-            await anyio.to_thread.run_sync(_check_free, *paths)
+        await anyio.to_thread.run_sync(_check_targets, paths, overwrite)
         for url, path in zip(urls, paths, strict=True):
             await self._fetch(url, path, overwrite=overwrite)
         return paths
@@ -67,10 +81,17 @@ def _paths(result: VideoResult, target: str) -> list[Path]:
     return [path / f"{name}-{index}.mp4" for index in range(len(result.videos))]
 
 
-def _check_free(*paths: Path) -> None:
+def _check_targets(paths: list[Path], overwrite: bool) -> None:
     for path in paths:
-        if os.path.lexists(path):
-            raise DownloadError(f"{path} exists; pass overwrite=True, or name another file")
+        if overwrite and path.exists() and not path.is_file():
+            raise DownloadError(f"{path} is no regular file; name another one")
+        if not overwrite:
+            _check_free(path)
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise DownloadError(f"{path} exists; pass overwrite=True, or name another file")
 
 
 def _move(part: Path, path: Path, overwrite: bool) -> None:
@@ -94,7 +115,6 @@ def _check(status: int, headers: Mapping[str, str], url: str) -> None:
         raise DownloadError(
             f"{_without_query(url)} {detail}",
             status=status,
-            advice="An address expires; kling.<endpoint>.get(task_id) gives the present one.",
         )
     kind = headers.get("content-type", "")
     if kind.startswith(("text/", "application/json", "application/xml")):

@@ -13,7 +13,8 @@ KlingError
       DuplicateTaskId, ContentRejected, TaskNotFound, RateLimited,
       ParallelLimit, ServerError, NotServed
   x TaskError             a task that has no result; carries its token
-    - SubmissionUnknown, TaskFailed, TaskTimeout (also TimeoutError)
+    - SubmissionUnknown, TaskFailed, TaskTimeout (also TimeoutError),
+      ClientClosed
   x DownloadError         a result that could not be saved
 """
 
@@ -239,7 +240,18 @@ class TaskTimeout(TaskError, TimeoutError):
     advice = "The task goes on; take it up again with kling.task(token)."
 
 
+class ClientClosed(TaskError):
+    """The client was closed while the task was waited for."""
+
+    advice = "The task goes on; take it up again with kling.task(token)."
+
+
 class DownloadError(KlingError):
     """The file could not be fetched or saved; nothing half-written is left."""
 
     advice = "The result stays on the server for 30 days; download it again."
+
+    def __init__(self, message: str = "", *, token: str | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.token = token
+        """What `kling.task(token)` gets the result by again, with its present address."""

@@ -16,7 +16,7 @@ class FromState(Protocol):
     """A result type: made from the state of a task that succeeded."""
 
     @classmethod
-    def from_state(cls, state: TaskState) -> Self:
+    def from_state(cls, state: TaskState, token: str | None = None) -> Self:
         """Read the result out of *state*; raise ValueError when it holds none."""
         ...
 
@@ -59,6 +59,8 @@ class VideoResult(BaseModel):
     task_id: str
     videos: tuple[Video, ...] = Field(min_length=1)
     external_task_id: str | None = None
+    token: str | None = None
+    """What `kling.task(token)` gets the result by again, for as long as Kling keeps it."""
     units: Decimal | None = None
     """What the task cost in Kling's units, where the server says so."""
     raw: Mapping[str, Any] = Field(default_factory=dict[str, Any], repr=False)
@@ -69,13 +71,14 @@ class VideoResult(BaseModel):
         return self.videos[0].url
 
     @classmethod
-    def from_state(cls, state: TaskState) -> Self:
+    def from_state(cls, state: TaskState, token: str | None = None) -> Self:
         """Read the videos out of *state*; raise ValueError when it holds none."""
         return cls.model_validate(
             {
                 "task_id": state.id,
                 "videos": state.task_result.get("videos", ()),
                 "external_task_id": state.external_task_id,
+                "token": token,
                 "units": state.units,
                 "raw": state.raw,
             }

@@ -190,19 +190,11 @@ def _unknown(rules: Rules, lost: KlingError) -> SubmissionUnknown:
 
 
 Leaving = Callable[[], None]
+Performs = Callable[[], Awaitable[TaskState]]
 
 
-async def perform(
-    protocol: Protocol,
-    send: Callable[[Leaving], Awaitable[TaskState]],
-    ask: Callable[[], Awaitable[TaskState]],
-    farewell: float,
-) -> TaskState:
-    """Carry the moves out; a create on the wire outlives its caller's cancellation.
-
-    *send* is given a function to call when the create is about to leave: before that,
-    cancelling stops it.
-    """
+async def perform(protocol: Protocol, send: Performs, ask: Performs) -> TaskState:
+    """Carry the moves out."""
     outcome: Outcome = None
     while True:
         try:
@@ -215,7 +207,7 @@ async def perform(
             await anyio.sleep(move.seconds)
             continue
         try:
-            outcome = await (_to_the_end(send, farewell) if isinstance(move, Send) else ask())
+            outcome = await (send() if isinstance(move, Send) else ask())
         except KlingError as error:
             outcome = error
 
@@ -223,8 +215,12 @@ async def perform(
 T = TypeVar("T")
 
 
-async def _to_the_end(work: Callable[[Leaving], Awaitable[T]], farewell: float) -> T:
-    """Run *work*; when the caller is cancelled, leave it *farewell* seconds to finish."""
+async def to_the_end(work: Callable[[Leaving], Awaitable[T]], farewell: float) -> T:
+    """Run *work*; when the caller is cancelled, leave it *farewell* seconds to finish.
+
+    *work* is given a function to call when the create is about to leave: before that,
+    cancelling stops it.
+    """
     ended = anyio.Event()
     shield = anyio.CancelScope()
     results: list[T] = []

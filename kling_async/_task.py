@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, Callable, Generator
-from random import Random
-from typing import Any, Generic, TypeVar, cast
-from urllib.parse import quote, unquote
+from collections.abc import Callable, Generator
+from copy import copy
+from functools import partial
+from math import inf
+from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
-from ._config import Polling
-from ._errors import (
-    ConfigurationError,
-    KlingError,
-    TaskError,
-    TaskFailed,
-    TaskTimeout,
-)
+from ._errors import KlingError, TaskError, TaskFailed, TaskTimeout
+from ._job import Job
+from ._poller import Poller
+from ._polling import Polling
+from ._record import Look, Record, differs
 from ._results import FromState
 from ._server import Server
+from ._slots import Ticket
 from ._state import TaskState, TaskStatus
-from ._wait import Patience, newer
+from .endpoints import Request
 
 ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
-
-_LOOKS_FOR_A_RESULT = 3
-# Seconds past its deadline in which a wait's last question may still be answered.
-_LAST_LOOK = 10.0
 
 
 class _ClientDefault:
@@ -38,11 +32,39 @@ CLIENT_DEFAULT = _ClientDefault()
 Timeout = float | None | _ClientDefault
 
 
+class Waiting:
+    """What all tasks of a client wait with."""
+
+    def __init__(self, server: Server, poller: Poller, polling: Polling) -> None:
+        self.server = server
+        self.poller = poller
+        self.polling = polling
+
+    def record(
+        self,
+        request_type: type[Request[Any]],
+        state: TaskState,
+        external_task_id: str | None,
+        job: Job,
+        ticket: Ticket,
+    ) -> Record:
+        """A new record, to be found by every later handle of the task."""
+        record = Record(request_type, state, external_task_id, job, ticket)
+        ticket.owner = record
+        self.poller.records[job.path, job.task_id] = record
+        return record
+
+    def known(self, path: str, task_id: str) -> Record | None:
+        """The record of a task that a handle lives of, or that holds a slot."""
+        return self.poller.records.get((path, task_id))
+
+
 class Task(Generic[ResultT_co]):
     """A task that was accepted, and paid for.
 
     `await task` gives the result. Leaving a wait, by a timeout or by cancelling, never
-    stops the task: `task.token` takes it up again, in any process.
+    stops the task: `task.token` takes it up again, in any process. Any number of
+    coroutines may wait for the same task; it is asked about once for all of them.
 
     Example:
         task = await kling.text2video.submit(prompt="A paper boat")
@@ -51,29 +73,11 @@ class Task(Generic[ResultT_co]):
         video = await task
     """
 
-    def __init__(
-        self,
-        server: Server,
-        *,
-        endpoint: str,
-        path: str,
-        result_type: type[FromState],
-        state: TaskState,
-        told_at: float | None,
-        external_task_id: str | None,
-        polling: Polling,
-        random: Random,
-    ) -> None:
-        self._server = server
-        self._path = path
-        self._result_type = result_type
-        self._polling = polling
-        self._random = random
-        self.endpoint = endpoint
-        self.external_task_id = external_task_id or state.external_task_id
-        self.state = state
-        """The last state the server told; reading it asks nobody."""
-        self._told_at = told_at
+    __slots__ = ("_waiting", "record")
+
+    def __init__(self, record: Record, waiting: Waiting) -> None:
+        self.record = record
+        self._waiting = waiting
 
     def __repr__(self) -> str:
         return f"Task({self.token!r}, {self.state.status.value})"
@@ -81,22 +85,37 @@ class Task(Generic[ResultT_co]):
     @property
     def id(self) -> str:
         """The server's id of the task."""
-        return self.state.id
+        return self.record.state.id
+
+    @property
+    def external_task_id(self) -> str | None:
+        """Your id of the task, or the one made for it; None if it is not known here."""
+        return self.record.external_task_id or self.record.state.external_task_id
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint it was created on."""
+        return self.record.request_type.endpoint
+
+    @property
+    def state(self) -> TaskState:
+        """The last state the server told; reading it asks nobody."""
+        return self.record.state
 
     @property
     def token(self) -> str:
         """A str that `kling.task(token)` turns into this task again, in any process."""
-        return Token(self._server.provider.name, self.endpoint, self.id).text()
+        return self._waiting.poller.token(self.record)
 
     def __await__(self) -> Generator[Any, Any, ResultT_co]:
         return self.result().__await__()
 
     async def refresh(self) -> TaskState:
         """Ask once, now."""
-        told = await self._server.ask(self._path, self.id)
-        # Read only now: another waiter may have moved it on in the meantime.
-        self.state = newer(self.state, told)
-        self._told_at = anyio.current_time()
+        job = self.record.job
+        self._waiting.poller.learn(
+            self.record, await self._waiting.server.ask(job.path, job.task_id)
+        )
         return self.state
 
     async def result(self, *, timeout: Timeout = CLIENT_DEFAULT) -> ResultT_co:
@@ -111,75 +130,42 @@ class Task(Generic[ResultT_co]):
         """
         async for _ in self.updates(timeout=timeout):
             pass
-        if self.state.status is TaskStatus.FAILED:
-            raise self._error(TaskFailed, self.state.message or "the task failed, no reason given")
-        for _ in range(_LOOKS_FOR_A_RESULT):
-            try:
-                return self._read()
-            except ValueError:
-                # A gateway can say "success" before it has the address of the file.
-                await anyio.sleep(self._polling.interval)
-                await self._try_refresh()
+        return self.result_now()
+
+    def result_now(self) -> ResultT_co:
+        """The result of a task that has ended, without waiting."""
+        state = self.state
+        if state.status is TaskStatus.FAILED:
+            raise self._error(TaskFailed, state.message or "failed, no reason given")
+        if state.status is not TaskStatus.SUCCEEDED:
+            raise self.trouble() or self._error(TaskError, f"still {state.status.value}")
         try:
-            return self._read()
+            kind = self.record.request_type.result_type
+            return cast("ResultT_co", kind.from_state(state, self.token))
         except ValueError as error:
             raise self._error(
-                TaskError, "the task succeeded, but the server's answer holds no file"
+                TaskError, "it succeeded, but the server's answer holds no file"
             ) from error
 
-    async def updates(
-        self, *, timeout: Timeout = CLIENT_DEFAULT
-    ) -> AsyncGenerator[TaskState, None]:
-        """Every change of state, beginning with the last one told, up to the terminal one."""
-        patience = Patience(self._polling, self._random)
-        seconds = self._polling.timeout if isinstance(timeout, _ClientDefault) else timeout
-        deadline = anyio.current_time() + seconds if seconds is not None else math.inf
-        shown: TaskState | None = None
-        delay = self._due(patience.after_answer())
-        was_last = False
-        while True:
-            if self._told_at is not None and (shown is None or _differs(shown, self.state)):
-                shown = self.state
-                yield shown
-            if self.state.status.is_terminal:
-                return
-            if was_last:
-                raise self._error(
-                    TaskTimeout, f"still {self.state.status.value} after {seconds:g} s"
-                ) from patience.trouble
-            left = max(0.0, deadline - anyio.current_time())
-            # The last question is asked at the deadline itself.
-            was_last = left <= delay
-            await anyio.sleep(min(delay, left))
-            with anyio.CancelScope(deadline=deadline + _LAST_LOOK) as span:
-                delay = await self._ask(patience)
-            was_last = was_last or span.cancelled_caught
+    def updates(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Updates:
+        """Every change of state, beginning with the present one, up to the terminal one."""
+        if isinstance(timeout, _ClientDefault):
+            timeout = self._waiting.polling.timeout
+        return Updates(self, self._waiting, timeout)
 
-    def _due(self, interval: float) -> float:
-        """Seconds until the first question: none for a task that was never asked about."""
-        if self._told_at is None:
-            return 0.0
-        return max(0.0, self._told_at + interval - anyio.current_time())
+    def timed_out(self, seconds: float) -> TaskError:
+        """The error of a wait that ended before the task."""
+        return self._error(TaskTimeout, f"still {self.state.status.value} after {seconds:g} s")
 
-    async def _ask(self, patience: Patience) -> float:
-        try:
-            await self.refresh()
-        except KlingError as error:
-            try:
-                return patience.after_error(error, anyio.current_time())
-            except KlingError as final:
-                final.add_note(f"The task goes on: kling.task({self.token!r}) takes it up again.")
-                raise
-        return patience.after_answer()
-
-    async def _try_refresh(self) -> None:
-        try:
-            await self.refresh()
-        except KlingError:
-            return
-
-    def _read(self) -> ResultT_co:
-        return cast("ResultT_co", self._result_type.from_state(self.state))
+    def trouble(self) -> Exception | None:
+        """What ended the waiting, though not the task."""
+        if self.record.error is None:
+            return None
+        error = again(self.record.error)
+        note = f"The task goes on: kling.task({self.token!r}) takes it up again."
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        return error
 
     def _error(self, kind: Callable[..., TaskError], message: str) -> TaskError:
         return kind(
@@ -188,42 +174,104 @@ class Task(Generic[ResultT_co]):
             external_task_id=self.external_task_id,
             token=self.token,
             request_id=self.state.request_id,
-            provider=self._server.provider.name,
+            provider=self._waiting.server.provider.name,
         )
 
 
-def _differs(shown: TaskState, state: TaskState) -> bool:
-    return (shown.status, shown.updated_at, shown.word) != (
-        state.status,
-        state.updated_at,
-        state.word,
-    )
+_LAST_LOOK = 10.0
 
 
-class Token:
-    """What a task is found by again: provider, endpoint and id, as one line of text.
+def again(error: Exception) -> Exception:
+    """A copy to raise: one exception raised by many waiters would gather all their frames."""
+    try:
+        fresh = copy(error)
+    except Exception:  # it takes other arguments than it keeps
+        return error.with_traceback(None)
+    fresh.__cause__ = error.__cause__ if isinstance(error, KlingError) else error
+    return fresh
 
-    A task can only be asked for below the path it was created on, so the id alone is not
-    enough (KLING_API A.0).
-    """
 
-    def __init__(self, provider: str, endpoint: str, task_id: str) -> None:
-        self.provider = provider
-        self.endpoint = endpoint
-        self.task_id = task_id
+class Updates:
+    """One waiter: it counts as long as it lives, however its loop is left."""
 
-    def text(self) -> str:
-        """The token as text, safe in URLs, files and shells."""
-        return "/".join(
-            quote(part, safe="") for part in (self.provider, self.endpoint, self.task_id)
-        )
+    __slots__ = ("_deadline", "_shown", "_task", "_timeout", "_waiting", "_watching")
 
-    @classmethod
-    def read(cls, text: str) -> Token:
-        """The token in *text*."""
-        parts = [unquote(part) for part in text.strip().split("/")]
-        if len(parts) != 3 or not all(parts):
-            raise ConfigurationError(
-                f"{text[:80]!r} is no token; one looks like cometapi/text2video/2032273942220931072"
-            )
-        return cls(*parts)
+    def __init__(self, task: Task[Any], waiting: Waiting, timeout: float | None) -> None:
+        self._watching = False
+        self._task = task
+        self._waiting = waiting
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._shown: TaskState | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TaskState:
+        if self._deadline is None:
+            seconds = inf if self._timeout is None else self._timeout
+            self._deadline = anyio.current_time() + seconds
+        # Also when an earlier call was cancelled: one that nobody asks for would never end.
+        if not self._watching:
+            self._watching = True
+            self._waiting.poller.watch(self._task.record)
+        try:
+            return await self._next(self._deadline)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Wait no more."""
+        if self._watching:
+            self._watching = False
+            self._waiting.poller.unwatch(self._task.record)
+
+    async def _next(self, deadline: float) -> TaskState:
+        record = self._task.record
+        while record.told_at is None or not self._is_new(record.state):
+            if record.state.status.is_terminal:
+                raise StopAsyncIteration
+            if (trouble := self._task.trouble()) is not None:
+                raise trouble
+            left = deadline - anyio.current_time()
+            if left <= 0:
+                await self._look_or_give_up()
+            else:
+                with anyio.move_on_after(left):
+                    await record.change()
+        self._shown = record.state
+        return record.state
+
+    def _is_new(self, state: TaskState) -> bool:
+        return self._shown is None or differs(self._shown, state)
+
+    async def _look_or_give_up(self) -> None:
+        """The task may have ended since the last question: better asked than given up."""
+        record = self._task.record
+        with anyio.move_on_after(_LAST_LOOK):
+            await self._look(record)
+        if not record.over:
+            trouble = None if record.trouble is None else again(record.trouble)
+            raise self._task.timed_out(self._timeout or 0.0) from trouble
+
+    async def _look(self, record: Record) -> None:
+        """Ask, but once for all whose time is up just then."""
+        while (look := record.last_look) is not None:
+            await look.over.wait()
+            if look.answered:
+                return
+        look = record.last_look = Look()
+        try:
+            await self._task.refresh()
+            look.answered = True
+        except Exception as error:
+            record.trouble, look.answered = error, True
+        finally:
+            record.last_look = None
+            look.over.set()
+
+    def __del__(self) -> None:
+        if self._watching:
+            poller = self._waiting.poller
+            poller.call_soon(partial(poller.unwatch, self._task.record))

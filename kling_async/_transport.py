@@ -212,6 +212,8 @@ def _translated(url: str, timeouts: Timeouts) -> Generator[None]:
         raise ConfigurationError(
             f"cannot send to {host}: the address or a header is malformed"
         ) from None
+    except httpx.TimeoutException as error:
+        raise AnswerLost(f"no answer from {host} within {timeouts.read:g} s") from error
     except httpx.DecodingError as error:
         raise BadEnvelope(f"the answer of {host} cannot be decompressed: {error}") from error
     except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:

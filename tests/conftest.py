@@ -45,6 +45,9 @@ def blocking_calls_are_errors() -> Iterator[None]:
     """Calls that block a running asyncio loop raise; the same code under trio is taken on trust."""
     # Files and locks: only where the package is on the stack, for tests may read what they like.
     watch = BlockBuster("kling_async")
+    # Coverage takes a lock in the midst of any line; to fail there left it locked for ever.
+    for name in [name for name in watch.functions if "Lock" in name]:
+        del watch.functions[name]
     sleep = BlockBusterFunction(None, "time.sleep")
     watch.functions["time.sleep"] = sleep
     watch.activate()

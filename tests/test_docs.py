@@ -77,6 +77,7 @@ NAMES: dict[str, object] = {
     **{name: getattr(kling_async.emulator, name) for name in ("Emulator", "Fault")},
     "Path": Path,
     "key": "the-key-of-a-reader",
+    "requests": [kling_async.Text2Video(prompt=f"Boat {number}") for number in range(3)],
     "access_key": "an-access-key",
     "secret_key": "a-secret-key-of-at-least-32-letters",
 }

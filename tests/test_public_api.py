@@ -38,7 +38,8 @@ def test_all_is_complete(door: ModuleType) -> None:
 
     public = {name for name, thing in vars(door).items() if is_public(name, thing)}
 
-    assert public == set(door.__all__) - {"__version__"}
+    aliases = {"Event", "Hook"}  # of unions and callables, which belong to no module
+    assert public == set(door.__all__) - {"__version__"} - aliases
 
 
 def test_public_things_are_documented(door: ModuleType) -> None:

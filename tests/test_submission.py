@@ -322,8 +322,19 @@ async def test_cancel_says_where_the_task_may_be(caplog: pytest.LogCaptureFixtur
         with anyio.move_on_after(1):
             await kling.submit(Text2Video(prompt="A paper boat"))
 
-    assert str(emulator.ledger[0].external_task_id) in caplog.text
+    assert f"kling.task('klingai/text2video/{emulator.ledger[0].task_id}/kling-v1')" in caplog.text
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_cancel_without_an_answer_names_the_external_id(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    emulator = Emulator(latency=40)
+    async with official(emulator) as kling:
+        with anyio.move_on_after(1):
+            await kling.submit(BOAT)
+
+    assert "may exist and be billed under external_task_id boat-1" in caplog.text
 
 
 async def test_cancel_before_sending_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -368,7 +379,7 @@ async def test_cancel_while_looking_up_names_the_id(caplog: pytest.LogCaptureFix
 async def test_group_that_fails_leaves_no_half_create() -> None:
     emulator = Emulator(latency=4)
     async with official(emulator) as kling:
-        with pytest.raises(ExceptionGroup):  # noqa: PT012
+        with pytest.raises(ExceptionGroup):
             async with anyio.create_task_group() as group:
                 group.start_soon(kling.submit, BOAT)
                 await anyio.sleep(1)

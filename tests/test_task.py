@@ -133,7 +133,7 @@ async def test_cancelled_waiter_leaves_the_others() -> None:
 
 async def test_healthy_task_is_asked_about_at_an_interval() -> None:
     emulator = Emulator(duration=58)
-    async with official(emulator, Polling(interval=10)) as kling:
+    async with official(emulator, Polling(interval=10, jitter=0)) as kling:
         task = await kling.text2video.submit(prompt="A boat")
         await task
 
@@ -215,7 +215,7 @@ async def test_stuck_task_ends_in_the_default_timeout() -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_wait_without_end_outlives_every_timeout(own: bool) -> None:
-    polling = Polling(interval=100, timeout=30 if own else None)
+    polling = Polling(interval=100, max_interval=100, timeout=30 if own else None)
     async with official(Emulator(duration=8000), polling) as kling:
         task = await kling.text2video.submit(prompt="A boat")
         await (task.result(timeout=None) if own else task)
@@ -240,7 +240,8 @@ async def test_finished_task_needs_one_question() -> None:
     emulator = Emulator(duration=1)
     async with official(emulator) as kling:
         task = await kling.text2video.submit(prompt="A boat")
-        await anyio.sleep(2)
+    await anyio.sleep(2)
+    async with official(emulator) as kling:
         assert await statuses(kling.task(task.token)) == ["succeed"]
 
     assert anyio.current_time() == pytest.approx(2)
@@ -254,7 +255,7 @@ async def test_finished_task_needs_one_question() -> None:
         ("klingai/text2music/7", "text2music"),
         ("7", "no token"),
         ("klingai/text2video/", "no token"),
-        ("klingai/text2video/7/8", "no token"),
+        ("klingai/text2video/7/8/9", "no token"),
         ("", "no token"),
     ],
 )

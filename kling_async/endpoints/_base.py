@@ -53,6 +53,8 @@ class Request(BaseModel, Generic[ResultT_co]):
     result_type: ClassVar[type[Any]]
     default_model: ClassVar[str | None] = None
     """The model the server takes when none is named."""
+    weight: ClassVar[int] = 1
+    """How many of the account's slots it takes; Kling counts an image task as its images."""
     prompt_limit: ClassVar[str] = "prompt"
     """Which of the provider's limits bounds the prompt."""
 
@@ -64,6 +66,17 @@ class Request(BaseModel, Generic[ResultT_co]):
         default_factory=dict[str, Any]
     )
     """Further fields, sent as they are."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that makes it: the one named, else the one the server takes."""
+        return getattr(self, "model_name", None) or self.default_model
+
+    @property
+    def kind(self) -> tuple[str | None, ...]:
+        """What it has in common with requests that take about as long."""
+        options = (getattr(self, name, None) for name in ("mode", "duration"))
+        return (self.endpoint, self.model, *options)
 
     def __repr_args__(self) -> Iterator[tuple[str, object]]:
         # A request may hold ten megabytes of image, and most of its fields are empty.

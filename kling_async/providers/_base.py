@@ -173,4 +173,8 @@ def _checked_url(base_url: str) -> str:
         raise ConfigurationError(f"base_url {url!r}: {error}") from None
     if not named:
         raise ConfigurationError(f"base_url {url!r} names no host, or port 0")
+    if re.search(r"/(kling|v1)(/|$)", parts.path):
+        raise ConfigurationError(
+            f"base_url {url!r}: leave out /kling and /v1, which are added; give the origin only"
+        )
     return url.rstrip("/")

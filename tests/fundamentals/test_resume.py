@@ -9,10 +9,10 @@ from kling_async.emulator import Emulator
 
 
 async def test_token_is_a_line_of_text(kling: Kling) -> None:
-    """Provider, endpoint and id: keep it in a database, a URL, a log. It holds no key."""
+    """Provider, endpoint, id and model: keep it in a database or a log. It holds no key."""
     task = await kling.text2video.submit(prompt="A paper boat")
 
-    assert task.token == f"klingai/text2video/{task.id}"
+    assert task.token == f"klingai/text2video/{task.id}/kling-v1"
 
 
 async def test_token_finds_the_task_in_another_process(kling: Kling, emulator: Emulator) -> None:

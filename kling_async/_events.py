@@ -1,0 +1,94 @@
+"""What can happen to a client's tasks, as frozen events, and who is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from inspect import iscoroutinefunction
+
+from ._errors import ConfigurationError
+from ._state import TaskStatus
+
+_LOG = logging.getLogger("kling_async")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSubmitted:
+    """A create was accepted: from here on the task costs money."""
+
+    endpoint: str
+    task_id: str
+    external_task_id: str
+    model_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPolled:
+    """The server told a task's state, in answer to a question or on a page of its list."""
+
+    endpoint: str
+    task_id: str
+    status: TaskStatus
+    on_page: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task ended, well or badly."""
+
+    endpoint: str
+    task_id: str
+    status: TaskStatus
+    seconds: float | None
+    """How long it took by the server's clock, where that tells."""
+    units: Decimal | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsChanged:
+    """Slots of a model were taken, given back, or their limit was learned."""
+
+    model_name: str
+    running: int
+    queued: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """Something failed in passing and is done again."""
+
+    what: str
+    """create, question or page."""
+    error: Exception
+    seconds: float | None
+    """After how long, where that is known now."""
+
+
+Event = TaskSubmitted | TaskPolled | TaskFinished | SlotsChanged | RetryScheduled
+Hook = Callable[[Event], object]
+"""Called in the event loop, so it must not block; what it raises is logged and goes no further."""
+
+
+class Hooks:
+    """Tells every hook; with none, `bool(hooks)` is False and no event need be made."""
+
+    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+        for hook in self._hooks:
+            if iscoroutinefunction(hook):
+                raise ConfigurationError(f"{hook!r} is never awaited: give a plain function")
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def tell(self, event: Event) -> None:
+        """Call every hook with *event*."""
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception:  # a broken progress bar must not cost a paid task
+                _LOG.exception("a hook failed on %r", event)

@@ -1,0 +1,373 @@
+"""Many requests at once: outcomes as they finish, with back-pressure.
+
+The feeder runs in the background. It reads a request from the source only when there is a
+slot for it and room for its outcome, creates it in a task of its own, and then only the
+poller knows of it, until it ends. Nothing here grows with the length of the source.
+
+What a loop holds is a small object of its own, which nothing else refers to: when the loop
+is left, Python drops it, and that is how leaving is noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import anyio
+import anyio.abc
+
+from ._background import Background, Signal
+from ._errors import ClientClosed, RequestRefused
+from ._poller import Poller
+from ._results import FromState
+from ._slots import Ticket
+from ._submitter import Submitter
+from ._task import Task
+from .endpoints import Request
+
+T = TypeVar("T")
+ResultT = TypeVar("ResultT", bound=FromState)
+ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
+
+_LOG = logging.getLogger("kling_async")
+_UNREAD = 100
+_UNBOUNDED = 10_000  # in progress where neither the caller nor the server sets a bound
+_FAREWELL = 10.0
+_GLANCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[ResultT_co]):
+    """What became of one request: a result, or an error."""
+
+    index: int
+    """Its place in the source, from 0."""
+    request: Request[ResultT_co]
+    result: ResultT_co | None = None
+    error: Exception | None = None
+    token: str | None = None
+    """The token of its task, if it came to one."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.error is None
+
+    def unwrap(self) -> ResultT_co:
+        """The result; raises the error where there is none."""
+        if self.result is None:
+            raise self.error or RuntimeError("an outcome without result and error")
+        return self.result
+
+
+class Outcomes(Generic[ResultT]):
+    """The outcomes of many requests, as they finish or in their order.
+
+    Leaving the loop stops submitting. What was submitted by then goes on at the server, and
+    `pending` holds the tokens that take it up again; `async with` waits for the creates on
+    the wire, so that after it none is missing.
+
+    Example:
+        async with kling.map(requests, max_at_once=50) as outcomes:
+            async for outcome in outcomes:
+                print(outcome.index, outcome.result if outcome.ok else outcome.error)
+    """
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        poller: Poller,
+        source: Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]],
+        *,
+        max_at_once: int | None,
+        ordered: bool,
+    ) -> None:
+        if max_at_once is not None and max_at_once < 1:
+            raise ValueError(f"max_at_once is {max_at_once}; give 1 or more")
+        self._submitter = submitter
+        self._poller = poller
+        self._source = source
+        self._limit = max_at_once
+        self._ordered = ordered
+        self._feeder = Background(self._feed)
+        self._reading = anyio.CancelScope()
+        self._creating: dict[Ticket, anyio.CancelScope] = {}
+        self._running: dict[int, tuple[Request[ResultT], Task[ResultT]]] = {}
+        self._ready: dict[int, Outcome[ResultT]] = {}
+        self._next_index = 0
+        self._error: BaseException | None = None
+        self._begun = self._fed = self._exhausted = self._left = self._closed = False
+        self._changed = Signal()
+
+    @property
+    def pending(self) -> list[str]:
+        """Tokens of the tasks that were paid for and whose outcome was not handed out yet."""
+        unread = [outcome.token for outcome in self._ready.values() if outcome.token]
+        return [task.token for _, task in self._running.values()] + unread
+
+    def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
+        if self._begun:
+            raise RuntimeError("these outcomes are being read already; call map() again")
+        self._begun = True
+        if not self._left:
+            self._feeder.start()
+        return _Reader(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Submit no more, and wait for the creates on the wire; who still reads is told."""
+        self._closed = True
+        self.leave()
+        await self._feeder.finished()
+
+    def let_go(self) -> None:
+        """As `leave`, for `__del__`."""
+        self._feeder.call_soon(self.leave)
+
+    def leave(self) -> None:
+        """Submit no more and wait for nothing; creates that are on the wire come to their end."""
+        if self._left:
+            return
+        self._left = True
+        self._reading.cancel()
+        for index, (_, task) in self._running.items():
+            task.record.forget(self._ended, index)
+            self._poller.unwatch(task.record)
+        self._changed.ring()
+
+    async def read(self) -> Outcome[ResultT]:
+        """The next outcome; waits for it."""
+        while True:
+            index = self._next_index if self._ordered else next(iter(self._ready), None)
+            if index is not None and index in self._ready:
+                self._next_index += 1
+                self._changed.ring()
+                return self._ready.pop(index)
+            if self._left or (self._fed and not self._running and not self._creating):
+                break
+            await self._changed.wait()
+        error, self._error = self._error, None
+        if error is None and self._closed and not self._is_done():
+            error = self._farewell()
+        raise error or StopAsyncIteration
+
+    def _is_done(self) -> bool:
+        return self._exhausted and not (self._running or self._creating or self._ready)
+
+    def _farewell(self) -> ClientClosed:
+        tokens = self.pending
+        error = ClientClosed(
+            f"closed before all outcomes were handed out; {len(tokens)} tasks are under way",
+            advice="Their tokens stand in `pending` and in a note of this error.",
+        )
+        error.add_note("\n".join(tokens))
+        return error
+
+    async def _feed(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                await self._read_source(group)
+                while self._left and self._creating:
+                    self._call_off()
+                    with anyio.move_on_after(_GLANCE):
+                        await self._changed.wait()
+        finally:
+            self._fed = True
+            self._changed.ring()
+
+    def _call_off(self) -> None:
+        """Of the creates, those that wait for a slot are certainly not on the wire."""
+        for slot, scope in self._creating.items():
+            if slot.stage == "queued":
+                scope.cancel()
+
+    async def _read_source(self, group: anyio.abc.TaskGroup) -> None:
+        try:
+            with self._reading:
+                async with aclosing(_each(self._source)) as source:
+                    await self._submit_each(source, group)
+                self._exhausted = True
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # the source's own: raised where the outcomes are read
+            self._error = error
+            if self._left:
+                _LOG.warning("the source of a map failed when it was left", exc_info=error)
+        self._fed = True
+        self._changed.ring()
+
+    async def _submit_each(
+        self, source: AsyncIterable[Request[ResultT]], group: anyio.abc.TaskGroup
+    ) -> None:
+        index = 0
+        requests = aiter(source)
+        while True:
+            while not self._has_room():
+                await self._changed.wait()
+            try:
+                request = await anext(requests)
+            except StopAsyncIteration:
+                return
+            await self._start(group, index, request)
+            index += 1
+
+    def _has_room(self) -> bool:
+        running = len(self._running) + len(self._creating)
+        ready = len(self._ready)
+        if self._limit is None:
+            return ready + (running if self._ordered else 0) < _UNREAD and running < _UNBOUNDED
+        if self._ordered:
+            return running + ready < self._limit
+        return running < self._limit and ready < self._limit
+
+    async def _start(
+        self, group: anyio.abc.TaskGroup, index: int, request: Request[ResultT]
+    ) -> None:
+        try:
+            _check_type(index, request)
+            slot = await self._submitter.slot(request)
+        except Exception as error:
+            self._add(Outcome(index, request, error=error))
+            return
+        self._creating[slot] = anyio.CancelScope()
+        group.start_soon(self._create, index, request, slot)
+
+    async def _create(self, index: int, request: Request[ResultT], slot: Ticket) -> None:
+        task = None
+        try:
+            with self._creating[slot]:
+                task = await self._submitter.submit(request, slot)
+        except Exception as error:
+            self._add(Outcome(index, request, error=error))
+        finally:
+            del self._creating[slot]
+            self._changed.ring()
+        if task is None:
+            return
+        self._running[index] = request, task
+        if not self._left:
+            self._poller.watch(task.record)
+            task.record.when_over(self._ended, index)
+
+    def _ended(self, index: int) -> None:
+        request, task = self._running.pop(index)
+        self._poller.unwatch(task.record)
+        token = task.token
+        try:
+            outcome = Outcome(index, request, result=task.result_now(), token=token)
+        except Exception as error:
+            outcome = Outcome(index, request, error=error, token=token)
+        self._add(outcome)
+
+    def _add(self, outcome: Outcome[ResultT]) -> None:
+        self._ready[outcome.index] = outcome
+        self._changed.ring()
+
+
+class _Reader(Generic[ResultT]):
+    """What a loop over outcomes holds."""
+
+    def __init__(self, outcomes: Outcomes[ResultT]) -> None:
+        self._outcomes = outcomes
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[ResultT]:
+        return await self._outcomes.read()
+
+    def __del__(self) -> None:
+        self._outcomes.let_go()
+
+
+def _check_type(index: int, request: object) -> None:
+    if not isinstance(request, Request):
+        raise RequestRefused(f"item {index} is {type(request).__name__}, not a Request")
+
+
+async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    if not isinstance(source, AsyncIterable):
+        for item in source:
+            yield item
+        return
+    items = aiter(source)
+    try:
+        async for item in items:
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            # Whoever made it may have no other name for it; trio warns of one left open.
+            with anyio.move_on_after(_FAREWELL, shield=True):
+                await items.aclose()
+
+
+class Ending(Generic[ResultT]):
+    """Tasks, as they end: what a loop over them holds."""
+
+    _ends: _Ends[ResultT] | None = None
+
+    def __init__(self, poller: Poller, tasks: Iterable[Task[ResultT]]) -> None:
+        self._ends = _Ends(poller, tasks)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Task[ResultT]:
+        assert self._ends is not None
+        return await self._ends.read()
+
+    def __del__(self) -> None:
+        if self._ends is not None:
+            self._ends.let_go()
+
+
+class _Ends(Generic[ResultT]):
+    """Tasks that are watched until they end."""
+
+    def __init__(self, poller: Poller, tasks: Iterable[Task[ResultT]]) -> None:
+        self._poller = poller
+        self._changed = Signal()
+        self._ended: deque[Task[ResultT]] = deque()
+        self._new = deque(dict.fromkeys(tasks))
+        self._watched: dict[Task[ResultT], None] = {}
+
+    async def read(self) -> Task[ResultT]:
+        while self._new:
+            task = self._new.popleft()
+            self._watched[task] = None
+            self._poller.watch(task.record)
+            task.record.when_over(self._end, task)
+        while not self._ended:
+            if not self._watched:
+                raise StopAsyncIteration
+            await self._changed.wait()
+        return self._ended.popleft()
+
+    def let_go(self) -> None:
+        self._poller.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        for task in self._watched:
+            task.record.forget(self._end, task)
+            self._poller.unwatch(task.record)
+
+    def _end(self, task: Task[ResultT]) -> None:
+        del self._watched[task]
+        self._poller.unwatch(task.record)
+        self._ended.append(task)
+        self._changed.ring()
