@@ -164,12 +164,11 @@ _HOMES = (
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        for home in _HOMES:
-            module = import_module(f".{home}", __name__)
-            if name in vars(module):
-                globals()[name] = vars(module)[name]
-                return globals()[name]
+    for home in _HOMES if name in __all__ else ():
+        module = import_module(f".{home}", __name__)
+        if name in vars(module):
+            globals()[name] = vars(module)[name]
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

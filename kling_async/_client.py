@@ -221,8 +221,8 @@ class Kling:
         return Ending(self._poller, tasks)
 
     def _mind(self, ticket: Ticket) -> None:
-        if isinstance(ticket.owner, Record):
-            (self._poller.watch if ticket.minded else self._poller.unwatch)(ticket.owner)
+        assert isinstance(ticket.owner, Record)
+        (self._poller.watch if ticket.minded else self._poller.unwatch)(ticket.owner)
 
     async def get(self, request: type[Request[Any]], task_id: str) -> TaskState:
         """The state of one task of the endpoint of *request*."""

@@ -101,7 +101,7 @@ class Outcomes(Generic[ResultT]):
         self._ready: dict[int, Outcome[ResultT]] = {}
         self._next_index = 0
         self._error: BaseException | None = None
-        self._begun = self._fed = self._exhausted = self._left = self._closed = False
+        self._begun = self._fed = self._exhausted = self._left = False
         self._changed = Signal()
 
     @property
@@ -131,7 +131,6 @@ class Outcomes(Generic[ResultT]):
 
     async def aclose(self) -> None:
         """Submit no more, and wait for the creates on the wire; who still reads is told."""
-        self._closed = True
         self.leave()
         await self._feeder.finished()
 
@@ -162,12 +161,10 @@ class Outcomes(Generic[ResultT]):
                 break
             await self._changed.wait()
         error, self._error = self._error, None
-        if error is None and self._closed and not self._is_done():
+        if error is None and not (self._exhausted and not self._running and not self._creating):
+            # Who reads must not take this for the natural end.
             error = self._farewell()
         raise error or StopAsyncIteration
-
-    def _is_done(self) -> bool:
-        return self._exhausted and not (self._running or self._creating or self._ready)
 
     def _farewell(self) -> ClientClosed:
         tokens = self.pending
@@ -205,7 +202,7 @@ class Outcomes(Generic[ResultT]):
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # the source's own: raised where the outcomes are read
-            self._error = error
+            self._error, self._exhausted = error, True
             if self._left:
                 _LOG.warning("the source of a map failed when it was left", exc_info=error)
         self._fed = True

@@ -54,6 +54,7 @@ _ENDS_A_WAIT = (
 _LOOKS_FOR_A_FILE = 3
 _MANY = 1000
 _GRAIN = 0.01
+_SHORTEST_NAP = 1e-6
 _OVERLOADED = frozenset({502, 503, 504})
 
 
@@ -252,8 +253,9 @@ class Poller:
         if until is None:
             return None
         if len(self._schedule) > _MANY:
-            until = ceil(until / _GRAIN) * _GRAIN
-        return max(0.0, until - now)
+            until = max(until, ceil(until / _GRAIN) * _GRAIN)
+        # A nap that rounding made too short would be followed by another one, without end.
+        return max(_SHORTEST_NAP, until - now)
 
     def _call_another(self) -> None:
         if self._bell is not None or self._called:

@@ -88,8 +88,7 @@ class Record:
 
     def forget(self, call: Callable[[K], object], key: K) -> None:
         """Call it no more."""
-        if self.on_end is not None:
-            self.on_end = [each for each in self.on_end if each != (call, key)] or None
+        self.on_end = [each for each in self.on_end or () if each != (call, key)] or None
 
     def notify(self) -> None:
         """Wake whoever waits for a change; call back whoever waits for the end."""

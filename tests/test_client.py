@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import httpx
@@ -232,3 +233,18 @@ async def test_warning_points_at_the_caller() -> None:
 async def test_key_in_place_of_a_provider_is_explained() -> None:
     with pytest.raises(ConfigurationError, match=r"Kling\(CometAPI\(key\)\)"):
         Kling("sk-1234567890")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("thing", ["A boat", {"prompt": "A boat"}, Text2Video])
+async def test_what_is_no_request_is_explained(thing: Any) -> None:
+    async with official(Emulator()) as kling:
+        with pytest.raises(ConfigurationError, match="no request; write submit"):
+            await kling.submit(thing)
+
+
+@pytest.mark.parametrize("name", ["polling", "timeouts", "retries"])
+def test_number_in_place_of_settings_is_explained(name: str) -> None:
+    settings: dict[str, Any] = {name: 5}
+
+    with pytest.raises(ConfigurationError, match=f"{name} is int; write"):
+        Kling(KlingAI(KEY), **settings)

@@ -38,6 +38,7 @@ OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "asyncio": virtual_time.asyncio_options,
     "trio": virtual_time.trio_options,
 }
+SLOW = [HealthCheck.too_slow]
 MOMENTS = st.floats(0, 90).map(lambda moment: round(moment, 1))
 
 
@@ -66,7 +67,7 @@ class Play:
             seed=seed, duration=lambda random, _: random.uniform(1, 60), latency=0.3, parallel=4
         )
         self.kling = Kling(provider, transport=self.emulator.transport(), max_at_once=4)
-        self.bills = 0
+        self.strange: list[KlingError] = []
 
     async def perform(self, acts: list[Act], closes_at: float | None) -> None:
         self.shared = await self.kling.submit(BOAT)
@@ -85,7 +86,7 @@ class Play:
             except (ClientClosed, TaskTimeout):
                 pass
             except KlingError as error:
-                assert "closed" in str(error)
+                self.strange += [error] if "closed" not in str(error) else []
 
     async def _run(self) -> None:
         await self.kling.run(BOAT)
@@ -134,7 +135,7 @@ async def test_what_is_left_behind_would_be_seen() -> None:
 @pytest.mark.parametrize("provider", [KlingAI(KEY), CometAPI(KEY)], ids=["lists", "single"])
 @pytest.mark.parametrize("backend", OPTIONS)
 @given(acts=st.lists(ACTS, max_size=8), closes_at=st.none() | MOMENTS, seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 def test_nothing_stays_behind(
     backend: str, provider: Provider, acts: list[Act], closes_at: float | None, seed: int
 ) -> None:
@@ -151,29 +152,30 @@ def test_nothing_stays_behind(
         await anyio.sleep(1)
         assert left_behind() == []
         assert play.emulator.ledger.billed_twice == {}
+        assert play.strange == []
 
     anyio.run(main, backend=backend, backend_options=OPTIONS[backend]())
 
 
 @pytest.mark.parametrize("backend", OPTIONS)
 @given(leaves_at=MOMENTS, ordered=st.booleans(), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 def test_every_paid_task_of_a_map_left_at_any_moment_is_known(
     backend: str, leaves_at: float, ordered: bool, seed: int
 ) -> None:
     async def main() -> None:
         emulator = Emulator(seed=seed, duration=lambda random, _: random.uniform(1, 60), latency=1)
-        found: list[str] = []
+        found: set[str] = set()
         async with Kling(CometAPI(KEY), transport=emulator.transport()) as kling:
             outcomes = kling.map((BOAT for _ in range(30)), max_at_once=5, ordered=ordered)
             async with outcomes:
                 with anyio.move_on_after(leaves_at):
                     async for outcome in outcomes:
-                        found.append(outcome.unwrap().task_id)
+                        found.add(outcome.unwrap().task_id)
         assert len(found) + len(outcomes.pending) == len(emulator.ledger)
         async with Kling(CometAPI(KEY), transport=emulator.transport()) as kling:
-            found += [(await kling.task(token)).task_id for token in outcomes.pending]
-        assert sorted(found) == sorted(emulator.tasks)
+            found |= {(await kling.task(token)).task_id for token in outcomes.pending}
+        assert found == set(emulator.tasks)
 
     anyio.run(main, backend=backend, backend_options=OPTIONS[backend]())
 

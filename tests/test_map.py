@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import count, islice
 from typing import Any, cast
@@ -21,7 +23,6 @@ from kling_async import (
     Kling,
     KlingAI,
     Outcome,
-    Outcomes,
     RequestRefused,
     Task,
     TaskFailed,
@@ -53,6 +54,13 @@ async def asynchronously(requests: Iterable[Text2Video]) -> AsyncIterator[Text2V
         yield request
 
 
+async def consume(outcomes: AsyncIterable[Found], found: Counter[int], seconds: float = 0) -> None:
+    """Count the good outcomes by index, each after some work."""
+    async for outcome in outcomes:
+        found[outcome.index] += outcome.ok
+        await anyio.sleep(seconds)
+
+
 def by_prompt(first: float, others: float) -> Any:
     """Durations: of boat 0, and of all others."""
     return lambda _, body: first if body["prompt"] == "Boat 0" else others
@@ -71,9 +79,9 @@ async def test_outcomes_come_from_any_kind_of_source(lazily: bool) -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_no_request_is_no_outcome(ordered: bool) -> None:
+    none: list[Text2Video] = []
     async with client(Emulator()) as kling:
-        nothing: list[Text2Video] = []
-        assert [each async for each in kling.map(nothing, ordered=ordered)] == []
+        assert [each async for each in kling.map(none, ordered=ordered)] == []
 
 
 async def test_outcomes_come_as_they_finish() -> None:
@@ -131,9 +139,11 @@ async def test_nothing_is_read_before_the_loop_begins() -> None:
 
 async def test_source_is_read_only_when_a_slot_is_free() -> None:
     read: list[int] = []
-    async with client(Emulator(duration=60), max_at_once=2) as kling:
-        async with kling.map(boats(9, read)) as outcomes:
-            await anext(aiter(outcomes))
+    async with (
+        client(Emulator(duration=60), max_at_once=2) as kling,
+        kling.map(boats(9, read)) as outcomes,
+    ):
+        await anext(aiter(outcomes))
 
     assert len(read) <= 5  # two ran, one or two followed them, and one more waits for its slot
 
@@ -150,11 +160,13 @@ async def test_slow_consumer_slows_the_reading_down() -> None:
 
 async def test_unread_outcomes_are_bounded_without_a_limit_too() -> None:
     read: list[int] = []
-    async with client(Emulator(duration=1), max_at_once=10) as kling:
-        async with kling.map(boats(5000, read)) as outcomes:
-            reader = aiter(outcomes)
-            await anext(reader)
-            await anyio.sleep(1000)
+    async with (
+        client(Emulator(duration=1), max_at_once=10) as kling,
+        kling.map(boats(5000, read)) as outcomes,
+    ):
+        reader = aiter(outcomes)
+        await anext(reader)
+        await anyio.sleep(1000)
 
     assert 100 < len(read) < 130
 
@@ -188,12 +200,13 @@ async def test_infinite_source_is_left_alone_after_the_break() -> None:
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_break_loses_nothing_that_was_paid_for(ordered: bool) -> None:
     emulator = Emulator(duration=lambda random, _: random.uniform(10, 60))
-    async with client(emulator) as kling:
-        async with kling.map(boats(99), max_at_once=8, ordered=ordered) as outcomes:
-            first = await anext(aiter(outcomes))
-        pending = outcomes.pending
+    async with (
+        client(emulator) as kling,
+        kling.map(boats(99), max_at_once=8, ordered=ordered) as outcomes,
+    ):
+        first = await anext(aiter(outcomes))
     async with client(emulator) as another:
-        videos = [await another.task(token) for token in pending]
+        videos = [await another.task(token) for token in outcomes.pending]
 
     ids = {first.unwrap().task_id, *(video.task_id for video in videos)}
     assert ids == set(emulator.tasks)
@@ -210,11 +223,13 @@ async def test_break_with_creates_on_the_wire_loses_none() -> None:
 
 async def test_break_calls_off_creates_that_wait_for_a_slot() -> None:
     emulator = Emulator(duration=600, parallel=1)
-    async with Kling(KlingAI(KEY), transport=emulator.transport()) as kling:
-        async with kling.map(boats(99)) as outcomes:
-            reader = aiter(outcomes)
-            with anyio.move_on_after(30):
-                await anext(reader)
+    async with (
+        Kling(KlingAI(KEY), transport=emulator.transport()) as kling,
+        kling.map(boats(99)) as outcomes,
+    ):
+        reader = aiter(outcomes)
+        with anyio.move_on_after(30):
+            await anext(reader)
 
     assert len(emulator.ledger) == len(outcomes.pending) == 1
     assert anyio.current_time() < 60
@@ -293,15 +308,13 @@ async def test_source_that_raises_is_told_after_all_it_gave(
         yield from boats(5)
         raise kind
 
-    found: list[Found] = []
+    found: Counter[int] = Counter()
     requests: Any = asynchronously(source()) if lazily else source()
     async with client(Emulator(duration=20, latency=4)) as kling:
         with pytest.raises(kind):
-            async for outcome in kling.map(requests):
-                found.append(outcome)
+            await consume(kling.map(requests), found)
 
-    assert len(found) == 5
-    assert all(outcome.ok for outcome in found)
+    assert found == Counter(range(5))
 
 
 async def test_source_that_waits_for_ever_can_be_left() -> None:
@@ -333,9 +346,11 @@ async def test_source_is_closed_and_may_take_its_time() -> None:
             await anyio.sleep(3)
             closed.append(anyio.current_time())
 
-    async with client(Emulator(duration=20)) as kling:
-        async with kling.map(source(), max_at_once=1) as outcomes:
-            await anext(aiter(outcomes))
+    async with (
+        client(Emulator(duration=20)) as kling,
+        kling.map(source(), max_at_once=1) as outcomes,
+    ):
+        await anext(aiter(outcomes))
 
     assert len(closed) == 1
 
@@ -348,9 +363,11 @@ async def test_source_that_fails_as_it_is_left_is_logged(caplog: pytest.LogCaptu
         finally:
             raise LookupError("no way out")
 
-    async with client(Emulator(duration=20)) as kling:
-        async with kling.map(source(), max_at_once=1) as outcomes:
-            await anext(aiter(outcomes))
+    async with (
+        client(Emulator(duration=20)) as kling,
+        kling.map(source(), max_at_once=1) as outcomes,
+    ):
+        await anext(aiter(outcomes))
 
     assert "no way out" in caplog.text
 
@@ -405,18 +422,14 @@ async def test_leaving_the_outer_of_nested_maps_leaves_the_inner() -> None:
 
 
 async def test_one_reader_may_be_shared() -> None:
-    found: list[int] = []
-
-    async def read(reader: AsyncIterator[Found]) -> None:
-        async for outcome in reader:
-            found.append(outcome.index)
+    found: Counter[int] = Counter()
 
     async with client(Emulator(duration=20)) as kling, anyio.create_task_group() as group:
         reader = aiter(kling.map(boats(20), max_at_once=4))
         for _ in range(3):
-            group.start_soon(read, reader)
+            group.start_soon(consume, reader, found)
 
-    assert sorted(found) == list(range(20))
+    assert found == Counter(range(20))
 
 
 async def test_second_loop_over_the_same_outcomes_is_refused() -> None:
@@ -442,14 +455,10 @@ async def test_cancelled_step_loses_no_outcome() -> None:
 async def test_cancelled_consumer_stops_the_submitting() -> None:
     emulator = Emulator(duration=20)
 
-    async def consume(outcomes: Outcomes[VideoResult]) -> None:
-        async for _ in outcomes:
-            pass
-
     async with client(emulator) as kling:
         outcomes = kling.map(boats(99), max_at_once=2)
         with anyio.move_on_after(70):
-            await consume(outcomes)
+            await consume(outcomes, Counter())
         await anyio.sleep(1)
         bills = len(emulator.ledger)
         await anyio.sleep(100)
@@ -464,14 +473,13 @@ async def test_closed_client_ends_the_loop_with_the_tokens(busy: bool) -> None:
     kling = client(Emulator(duration=20))
     outcomes = kling.map(boats(99), max_at_once=2)
 
-    async def consume() -> None:
+    async def wait() -> None:
         with pytest.raises(ClientClosed) as caught:
-            async for _ in outcomes:
-                await anyio.sleep(100 if busy else 0)
+            await consume(outcomes, Counter(), 100 if busy else 0)
         assert "\n".join(outcomes.pending) in caught.value.__notes__
 
     async with anyio.create_task_group() as group:
-        group.start_soon(consume)
+        group.start_soon(wait)
         await anyio.sleep(70)
         await kling.aclose()
 
@@ -499,6 +507,29 @@ async def test_closing_after_the_end_is_no_error() -> None:
 
     assert len(found) == 3
     assert outcomes.pending == []
+
+
+async def test_reader_hears_of_it_when_the_feeder_is_cancelled(anyio_backend_name: str) -> None:
+    """As by a program that cancels all its tasks in order to end."""
+    if anyio_backend_name == "trio":
+        pytest.skip("there tasks are cancelled by scopes, and nobody else has the feeder's")
+
+    async def source() -> AsyncIterator[Text2Video]:
+        yield BOAT
+        await anyio.sleep_forever()
+
+    async def cancel() -> None:
+        await anyio.sleep(7)
+        for task in asyncio.all_tasks():
+            if "Background._run" in repr(task.get_coro()):
+                task.cancel()
+
+    async with client(Emulator(duration=20)) as kling, anyio.create_task_group() as group:
+        group.start_soon(cancel)
+        reader = aiter(kling.map(source()))
+        assert isinstance((await anext(reader)).error, ClientClosed)  # so was the poller
+        with pytest.raises(ClientClosed):
+            await anext(reader)
 
 
 async def test_map_of_a_closed_client_ends_at_once() -> None:
@@ -588,9 +619,9 @@ async def test_left_outcomes_are_freed(caplog: pytest.LogCaptureFixture) -> None
 
 async def test_memory_does_not_grow_with_the_source() -> None:
     async with Kling(KlingAI(KEY), transport=httpx.MockTransport(at_once), max_at_once=20) as kling:
-        reader = aiter(kling.map((BOAT for _ in range(600)), max_at_once=20))
+        reader = aiter(kling.map((BOAT for _ in range(300)), max_at_once=20))
         tracemalloc.start()
-        _ = [each async for each in islice_async(reader, 200)]
+        _ = [each async for each in islice_async(reader, 150)]
         del _
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()

@@ -184,9 +184,25 @@ async def test_abandoned_updates_stop_the_asking() -> None:
         task = await kling.submit(BOAT)
         async for _ in task.updates():
             break
+        async with aclosing(task.updates()) as updates:
+            await anext(updates)
+            await updates.aclose()
         await anyio.sleep(600)
 
     assert polls(emulator) == []
+    assert task.endpoint == "text2video"
+
+
+async def test_many_watched_tasks_are_asked_about_by_one_waking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kling_async._poller._MANY", 20)
+    emulator = Emulator(duration=7)
+    async with single(emulator, Polling(max_polls_at_once=50)) as kling:
+        tasks = await submitted(kling, 100)
+        assert len([task async for task in kling.as_completed(tasks)]) == 100
+
+    assert all(moment == pytest.approx(round(moment, 2)) for moment in polls(emulator)[:50])
 
 
 async def test_garbage_collected_waiter_stops_the_asking() -> None:
@@ -380,7 +396,7 @@ async def test_unforeseen_error_that_lasts_reaches_every_waiter(error: Exception
 
     raised: list[BaseException] = []
 
-    async def wait(task: Task[VideoResult]) -> None:
+    async def wait(task: Task[Any]) -> None:
         with pytest.raises(type(error)) as caught:
             await task
         raised.append(caught.value)

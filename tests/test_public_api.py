@@ -60,3 +60,12 @@ def is_documented(thing: Any) -> bool:
     words = thing.__doc__ or ""
     # A dataclass without a docstring is given its signature for one.
     return bool(words) and not words.startswith(f"{thing.__name__}(")
+
+
+def test_names_are_offered_before_they_are_loaded() -> None:
+    assert set(kling_async.__all__) <= set(dir(kling_async))
+
+
+def test_unknown_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="Klang"):
+        getattr(kling_async, "Klang")  # noqa: B009  # checkers know better

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from kling_async._agenda import Agenda
 from kling_async._durations import Durations
-from kling_async._job import Ask, Job, Move, Sleep
+from kling_async._job import Ask, Job, Move, Sleep, Sweep
+from kling_async._listing import Listing
 from kling_async._polling import Polling
 from kling_async._schedule import Schedule
 
@@ -413,3 +415,33 @@ def test_wrong_setting_is_named(wrong: dict[str, Any]) -> None:
 def test_waiting_for_ever_is_a_setting() -> None:
     assert Polling(timeout=None).timeout is None
     assert Polling(timeout=inf).timeout == inf
+
+
+def test_watched_twice_is_watched_once() -> None:
+    boat = job()
+    watched = watching(boat)
+    watched.watch(boat, 0)
+
+    assert len(watched) == 1
+
+
+def test_agenda_forgets_the_times_of_what_was_taken_out() -> None:
+    agenda = Agenda()
+    stays = job()
+    agenda.add(stays, 1000)
+    for second in range(300):
+        goes = job(second)
+        agenda.add(goes, second)
+        agenda.discard(goes)
+
+    assert agenda.pop(999) is None
+    assert agenda.pop(1000) is stays
+
+
+def test_page_that_comes_after_the_list_was_closed_is_ignored() -> None:
+    listing = Listing(PATH, Polling())
+    listing.close()
+    listing.shown(Sweep(PATH, 1, 30), 1, [])
+    listing.lost(1, blameless=True)
+
+    assert listing.due == inf

@@ -423,3 +423,18 @@ async def test_cancel_at_the_very_first_moment_is_whole() -> None:
             await kling.submit(BOAT)
 
     assert creates(emulator) == len(emulator.ledger)
+
+
+async def test_look_up_that_finds_something_else_finds_nothing() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadError("reset", request=request)
+        info = {"external_task_id": "another-one"}
+        task = {"task_id": "7", "task_status": "processing", "task_info": info}
+        return httpx.Response(200, json={"code": 0, "data": task})
+
+    async with Kling(CometAPI("any-key"), transport=httpx.MockTransport(answer)) as kling:
+        with pytest.raises(SubmissionUnknown) as caught:
+            await kling.submit(BOAT)
+
+    assert caught.value.token == "cometapi/text2video/boat-1/kling-v1"

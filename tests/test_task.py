@@ -518,3 +518,14 @@ async def test_closed_client_ends_a_wait_with_its_token() -> None:
     with pytest.raises(KlingError, match="closed") as caught:
         await task
     assert task.token in caught.value.__notes__[0]
+
+
+async def test_updates_may_be_closed_twice() -> None:
+    async with official(Emulator()) as kling:
+        task = await kling.text2video.submit(prompt="A boat")
+        updates = task.updates()
+        await anext(updates)
+        await updates.aclose()
+        await updates.aclose()
+
+    assert task.endpoint == "text2video"
