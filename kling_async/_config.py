@@ -31,7 +31,7 @@ class Retries:
     """Seconds to wait while the server says that it is busy (1302, 5001)."""
     resends: int = 8
     """Further creates with the same id, each after the server said it knows no such task."""
-    look_ups: int = 4
+    look_ups: int = 8
     """Attempts at one look-up of a create whose answer was lost."""
 
 

@@ -91,13 +91,24 @@ def _check_targets(paths: list[Path], overwrite: bool) -> None:
 
 def _check_free(path: Path) -> None:
     if os.path.lexists(path):
-        raise DownloadError(f"{path} exists; pass overwrite=True, or name another file")
+        raise _taken(path)
+
+
+def _taken(path: Path) -> DownloadError:
+    return DownloadError(f"{path} exists; pass overwrite=True, or name another file")
 
 
 def _move(part: Path, path: Path, overwrite: bool) -> None:
-    if not overwrite:
-        _check_free(path)  # once more: a download takes its time
-    os.replace(part, path)
+    if overwrite:
+        os.replace(part, path)
+        return
+    try:
+        os.link(part, path)  # unlike a rename, it never replaces what has come there meanwhile
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError:  # a disk without hard links
+        _check_free(path)
+        os.replace(part, path)
 
 
 def _address(video: Video, *, watermark: bool) -> str:

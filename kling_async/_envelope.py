@@ -115,6 +115,9 @@ def _open(reply: Reply) -> Json:
     error = _error(reply, body) if body is not None else None
     if error is not None:
         raise error
+    if reply.status in _BY_STATUS:
+        # A firewall's or a proxy's page: its words are not Kling's, its status is clear.
+        raise _named(None, f"HTTP {reply.status} without Kling's JSON", reply, body or {})
     if body is None or not 200 <= reply.status < 300:
         where = reply.headers.get("location")
         hint = f", redirecting to {where}" if where else ""
@@ -144,7 +147,13 @@ def _error(reply: Reply, body: Json) -> APIError | None:
         code, message = error.get("code"), error.get("message")
     elif _is_fine(code) and (200 <= reply.status < 300 or message is None):
         return None
+    elif 200 <= reply.status < 300 and _integer(code) not in _BY_CODE and _holds_task(body):
+        return None  # a gateway's own word for success: the task in it is paid for
     return _named(code, message, reply, body)
+
+
+def _holds_task(body: Json) -> bool:
+    return any(map(_task_id, _layers(body)))
 
 
 def _is_fine(code: object) -> bool:

@@ -223,8 +223,9 @@ class SubmissionUnknown(TaskError):
     """
 
     advice = (
-        "Look for the external_task_id in the provider's console before submitting it again,"
-        " which may pay twice; kling.submit(request, resend=True) takes that risk by itself."
+        "Look for it in the provider's console. To try again, submit the request with that same"
+        " external_task_id, which a server that refuses duplicates cannot bill twice:"
+        " request.model_copy(update={'external_task_id': error.external_task_id})."
     )
 
 

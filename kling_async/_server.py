@@ -100,6 +100,8 @@ class Server:
             return await self._transport.send(call, headers, leaving)
         except KlingError as error:
             error.provider = self.provider.name
+            if self.provider.scrub(error):
+                error.__cause__ = None  # it quotes the key too
             if isinstance(error, ConnectFailed):
                 error.advice = self.provider.unreachable
             raise

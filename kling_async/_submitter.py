@@ -123,7 +123,13 @@ class Submitter:
                 lambda: self._send(request.path, body, ticket, trace),
                 lambda: self._look_up(request.path, external_id),
             )
-        except anyio.get_cancelled_exc_class():
+        except SubmissionUnknown as error:
+            if rules.answers_look_ups:
+                error.token = self._token(request, external_id)
+            raise
+        except Exception:
+            raise
+        except BaseException:  # cancelled or interrupted; trio wraps that in a group
             # Nobody will see a handle, and the id may be one that was made up here.
             if trace.task_id is not None:
                 token = self._token(request, trace.task_id)
@@ -135,10 +141,6 @@ class Submitter:
                     external_id,
                 )
             raise
-        except SubmissionUnknown as error:
-            if rules.answers_look_ups:
-                error.token = self._token(request, external_id)
-            raise
 
     def _token(self, request: Request[Any], task_id: str) -> str:
         name = self._server.provider.name
@@ -146,7 +148,8 @@ class Submitter:
 
     async def _look_up(self, path: str, external_id: str) -> TaskState:
         state = await self._server.ask(path, external_id)
-        if state.external_task_id not in (None, external_id):
+        echoes = state.id == external_id and state.external_task_id is None
+        if echoes or state.external_task_id not in (None, external_id):
             # A server that does not look up by it answered with something else.
             raise TaskNotFound(f"asked for {external_id}, told of {state.external_task_id}")
         return state

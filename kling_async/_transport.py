@@ -14,6 +14,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """What ``Kling(transport=…)`` takes: httpx's own, aiohttp's, an ASGI app, a mock."""
 
 _LARGE = 64 * 1024
-# These say that the request never left.
+# These say that the request never left, where httpx itself raises them.
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
@@ -51,8 +52,12 @@ class Transport:
         self._places = anyio.Semaphore(max_connections, fast_acquire=True)
         # Files have places of their own: slow downloads must not hold up a create or a poll.
         self._files = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
+        # Other libraries' transports also call a lost connection a failed one (httpx-aiohttp
+        # does), and a create that is taken for unsent is sent again.
+        self._trusted = transport is None or type(transport).__module__.split(".")[0] == "httpx"
         try:
             self._client = httpx.AsyncClient(
+                cookies=_NoCookies(),
                 transport=transport,
                 timeout=httpx.Timeout(
                     timeouts.read, connect=timeouts.connect, write=timeouts.write, pool=None
@@ -86,6 +91,7 @@ class Transport:
         sent = {**headers, "accept-encoding": "gzip"}
         if content is not None:
             sent["content-type"] = "application/json"
+            sent["content-length"] = str(len(content))
         async with self._places:
             leaving()
             async with self._exchange(call, sent, content) as response:
@@ -97,9 +103,13 @@ class Transport:
         self, call: Call, headers: Mapping[str, str], content: bytes | None
     ) -> AsyncGenerator[httpx.Response]:
         self._check_open()
-        with _translated(call.url, self._timeouts), anyio.fail_after(self._timeouts.total):
+        body = _bit_by_bit(content) if content is not None and len(content) > _LARGE else content
+        with (
+            _translated(call.url, self._timeouts, trusted=self._trusted),
+            anyio.fail_after(self._timeouts.total),
+        ):
             async with self._client.stream(
-                call.method, call.url, headers=headers, content=content
+                call.method, call.url, headers=headers, content=body
             ) as response:
                 yield response
 
@@ -120,6 +130,19 @@ class Transport:
     def _check_open(self) -> None:
         if self._client.is_closed:
             raise ConfigurationError("this client is closed", advice="Open another one.")
+
+
+class _NoCookies(CookieJar):
+    """Keeps none: they would be sent to everybody, and a strange one raises warnings."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Leave them alone."""
+
+
+async def _bit_by_bit(content: bytes) -> AsyncGenerator[bytes]:
+    """A large body bit by bit: encrypted in one go it would hold the loop up."""
+    for start in range(0, len(content), _LARGE):
+        yield content[start : start + _LARGE]
 
 
 class Download:
@@ -196,12 +219,14 @@ def _lowered(headers: httpx.Headers) -> dict[str, str]:
 
 
 @contextmanager
-def _translated(url: str, timeouts: Timeouts) -> Generator[None]:
+def _translated(url: str, timeouts: Timeouts, *, trusted: bool = True) -> Generator[None]:
     """Map the HTTP library's errors to ours, by whether anything was sent."""
     host = _host(url)
     try:
         yield
     except _NOTHING_SENT as error:
+        if not trusted:
+            raise AnswerLost(f"lost the answer of {host}: {_words(error)}") from error
         raise _unreachable(host, error) from error
     except TimeoutError as error:
         raise AnswerLost(f"no whole answer from {host} within {timeouts.total:g} s") from error

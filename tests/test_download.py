@@ -11,7 +11,17 @@ import anyio
 import httpx
 import pytest
 
-from kling_async import DownloadError, Kling, KlingAI, Text2Video, Video, VideoResult, WatermarkInfo
+from kling_async import (
+    CometAPI,
+    DownloadError,
+    Kling,
+    KlingAI,
+    Text2Video,
+    Video,
+    VideoResult,
+    WatermarkInfo,
+)
+from kling_async._download import _move
 from kling_async.emulator import Emulator, Fault
 
 KEY = "a-secret-key-0123456789"
@@ -299,3 +309,23 @@ async def test_closed_client_does_not_download(tmp_path: Path) -> None:
 
     with pytest.raises(DownloadError, match="closed"):
         await kling.download(RESULT, tmp_path)
+
+
+async def test_failed_download_says_how_to_get_the_result_again(tmp_path: Path) -> None:
+    emulator = Emulator(duration=10)
+    async with Kling(CometAPI("any-key"), transport=emulator.transport()) as kling:
+        video = await kling.text2video.run(prompt="A boat")
+        await kling.download(video, tmp_path / "boat.mp4")
+        with pytest.raises(DownloadError, match=r"exists.*kling\.task\('cometapi/") as caught:
+            await kling.download(video, tmp_path / "boat.mp4")
+
+    assert caught.value.token == video.token is not None
+
+
+def test_disk_without_links_is_moved_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, target = tmp_path / "part", tmp_path / "boat.mp4"
+    part.write_bytes(b"video")
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links")))
+    _move(part, target, False)
+
+    assert target.read_bytes() == b"video"

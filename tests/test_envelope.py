@@ -589,7 +589,7 @@ def test_redirect_names_its_target() -> None:
     assert "redirecting to https://www.cometapi.com/login" in str(error)
 
 
-@pytest.mark.parametrize("status", [301, 401, 500])
+@pytest.mark.parametrize("status", [301, 404, 500])
 def test_good_envelope_needs_a_good_status(status: int) -> None:
     error = error_of({"code": 0, "data": {"task_id": "7"}}, status)
 
@@ -644,3 +644,21 @@ def assert_read(reply: Reply) -> None:
         assert state.id
         with suppress(ValueError):
             assert VideoResult.from_state(state).url
+
+
+@pytest.mark.parametrize("code", [200, "", "SUCCESS", "ok"])
+def test_task_behind_an_unknown_word_of_success_is_not_lost(code: object) -> None:
+    body = {"code": code, "data": {"task_id": "7", "task_status": "submitted"}}
+
+    assert read_task(Reply(200, {}, json.dumps(body).encode())).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, PermissionDenied), (429, RateLimited)],
+)
+def test_page_of_a_firewall_goes_by_its_status(status: int, kind: type[APIError]) -> None:
+    reply = Reply(status, {"retry-after": "7"}, b"<html>go away</html>")
+
+    with pytest.raises(kind, match="without Kling's JSON"):
+        read_task(reply)

@@ -438,3 +438,45 @@ async def test_look_up_that_finds_something_else_finds_nothing() -> None:
             await kling.submit(BOAT)
 
     assert caught.value.token == "cometapi/text2video/boat-1/kling-v1"
+
+
+class Forgetful(KlingAI):
+    """It finds external ids, but nobody has seen it refuse a second one."""
+
+    refuses_duplicate_ids: bool | None = None
+
+
+async def test_not_found_alone_never_leads_to_a_second_create() -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.LOST_BEFORE, on="create")
+    async with Kling(Forgetful("any-key"), transport=emulator.transport()) as kling:
+        with pytest.raises(SubmissionUnknown):
+            await kling.submit(BOAT)
+
+    assert [seen.method for seen in emulator.requests].count("POST") == 1
+
+
+async def test_strange_transport_is_not_believed_that_nothing_was_sent() -> None:
+    class Foreign(httpx.AsyncBaseTransport):
+        sent = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            Foreign.sent += 1
+            raise httpx.ConnectTimeout("server disconnected", request=request)
+
+    async with Kling(Gateway("https://gw.example", "any-key"), transport=Foreign()) as kling:
+        with pytest.raises(SubmissionUnknown):
+            await kling.submit(GATEWAY_BOAT)
+
+    assert Foreign.sent == 1
+
+
+async def test_look_up_that_echoes_the_id_finds_nothing() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadError("reset", request=request)
+        return httpx.Response(200, json={"code": 0, "data": {"task_id": "boat-1"}})
+
+    async with Kling(CometAPI("any-key"), transport=httpx.MockTransport(answer)) as kling:
+        with pytest.raises(SubmissionUnknown):
+            await kling.submit(BOAT)

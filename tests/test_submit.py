@@ -44,6 +44,7 @@ WIRE = 120.0
 def rules(**changes: Any) -> Rules:
     """The official server's, unless changed: look-ups work and duplicates are refused."""
     known: dict[str, Any] = {"answers_look_ups": True, "trusts_not_found": True}
+    known["retries"] = Retries(look_ups=4)
     return Rules(external_task_id=ID, on_the_wire=WIRE, **(known | changes))
 
 

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -562,3 +563,29 @@ async def test_task_comes_over_real_sockets(tmp_path: Path) -> None:
         (path,) = await kling.download(await task, tmp_path)
 
     assert path.read_bytes()[4:8] == b"ftyp"
+
+
+async def test_cookies_are_not_kept() -> None:
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        cookie = {"set-cookie": "a=b; max-age=99999999999999999999"}
+        return httpx.Response(200, headers=cookie, json={"code": 0, "data": {"task_id": "7"}})
+
+    async with Kling(KlingAI(KEY), transport=httpx.MockTransport(answer)) as kling:
+        await kling.text2video.get("7")
+        await kling.text2video.get("7")
+
+    assert "cookie" not in seen[1]
+
+
+async def test_key_that_the_transport_quotes_is_masked() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.RemoteProtocolError(f"illegal header line: {KEY}", request=request)
+
+    async with Kling(KlingAI(KEY), transport=httpx.MockTransport(answer)) as kling:
+        with pytest.raises(AnswerLost, match=r"illegal header line: \*\*\*") as caught:
+            await kling.text2video.get("7")
+
+    assert KEY not in "".join(traceback.format_exception(caught.value))

@@ -110,6 +110,15 @@ class Provider(ABC):
                 content = pattern.sub("***", text).encode("latin-1")
         return Reply(reply.status, headers, content)
 
+    def scrub(self, error: KlingError) -> bool:
+        """Take the key out of an error's words; whether it stood there."""
+        words = error.message
+        for secret in self.secrets():
+            if len(secret) >= _SHORTEST_SECRET:
+                words = _spellings(secret).sub("***", words)
+        found, error.message, error.args = words != error.message, words, (words,)
+        return found
+
     def _in_context(self, error: KlingError) -> KlingError:
         error.provider = self.name
         if isinstance(error, AuthenticationError) and self.key_variable:
@@ -133,7 +142,7 @@ def _spelling(character: str) -> str:
     number, plain = ord(character), re.escape(character)
     html = re.escape(escape(character))
     return (
-        rf"(?:{plain}|{html}|\\+(?:{plain}|u00(?i:{number:02x}))|%(?i:{number:02x})"
+        rf"(?:{plain}|{html}|\\{{1,8}}(?:{plain}|u00(?i:{number:02x}))|%(?i:{number:02x})"
         rf"|&#0*(?:{number}|[xX]0*(?i:{number:x}));)"
     )
 
