@@ -267,7 +267,8 @@ class Slots:
         """The ticket's task runs already: it takes its slots, room or not."""
         ticket.gate.adopt(ticket)
         self._look_after(ticket, ticket.gate.crowded)
-        self._settle(ticket.gate)
+        if self._hooks:
+            self._tell(ticket.gate)
 
     def leave(self, ticket: Ticket) -> None:
         """The task has ended, or never came to be; twice is as good as once."""

@@ -529,3 +529,9 @@ async def test_updates_may_be_closed_twice() -> None:
         await updates.aclose()
 
     assert task.endpoint == "text2video"
+
+
+def test_token_is_taken_up_outside_a_loop() -> None:
+    kling = official(Emulator())
+
+    assert kling.task("klingai/text2video/7").id == "7"

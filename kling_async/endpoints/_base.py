@@ -53,8 +53,6 @@ class Request(BaseModel, Generic[ResultT_co]):
     result_type: ClassVar[type[Any]]
     default_model: ClassVar[str | None] = None
     """The model the server takes when none is named."""
-    weight: ClassVar[int] = 1
-    """How many of the account's slots it takes; Kling counts an image task as its images."""
     prompt_limit: ClassVar[str] = "prompt"
     """Which of the provider's limits bounds the prompt."""
 
@@ -71,6 +69,11 @@ class Request(BaseModel, Generic[ResultT_co]):
     def model(self) -> str | None:
         """The model that makes it: the one named, else the one the server takes."""
         return getattr(self, "model_name", None) or self.default_model
+
+    @property
+    def weight(self) -> int:
+        """How many of the account's slots it takes: Kling counts an image task as its `n`."""
+        return getattr(self, "n", None) or 1
 
     @property
     def kind(self) -> tuple[str | None, ...]:
