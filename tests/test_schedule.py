@@ -445,3 +445,17 @@ def test_page_that_comes_after_the_list_was_closed_is_ignored() -> None:
     listing.lost(1, blameless=True)
 
     assert listing.due == inf
+
+
+def test_hint_of_a_later_failure_lengthens_the_pause() -> None:
+    first, second = job(1), job(2)
+    watched = watching(first, second)
+    moves = [watched.next(10), watched.next(10)]
+    assert all(isinstance(move, Ask) for move in moves)
+    watched.failed(Ask(first), 10, whole=True)
+    watched.failed(Ask(second), 10, hint=30, whole=True)
+    pause = watched.next(10)
+
+    assert isinstance(pause, Sleep)
+    assert pause.until is not None
+    assert pause.until >= 40
