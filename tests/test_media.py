@@ -243,7 +243,7 @@ def test_a_file_without_permission_is_named_as_such(tmp_path: Path) -> None:
 
 
 def test_a_path_with_a_null_byte_is_refused() -> None:
-    assert "cannot be read (embedded null byte)" in refusal(Path("cat\0.png"))
+    assert "embedded null" in refusal(Path("cat\0.png"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
