@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import anyio
@@ -106,7 +107,11 @@ async def test_serves_on_ipv6() -> None:
 
 def test_command_greets_serves_and_sums_up() -> None:
     command = [sys.executable, "-m", "kling_async.emulator", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as run:
+    # Where tests run in the background, SIGINT is ignored, and so it would be in what they start.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=heed
+    ) as run:
         assert run.stdout is not None
         greeting = [run.stdout.readline() for _ in range(9)]
         origin = greeting[2].split()[1]
