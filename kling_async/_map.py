@@ -22,11 +22,11 @@ import anyio
 import anyio.abc
 
 from ._background import Background, Signal
-from ._errors import ClientClosed, RequestRefused
+from ._errors import ClientClosed, RequestRefused, TaskError
 from ._poller import Poller
 from ._results import FromState
 from ._slots import Ticket
-from ._submitter import Submitter
+from ._submitter import Intent, Submitter
 from ._task import Task
 from .endpoints import Request
 
@@ -96,7 +96,7 @@ class Outcomes(Generic[ResultT]):
         self._ordered = ordered
         self._feeder = Background(self._feed)
         self._reading = anyio.CancelScope()
-        self._creating: dict[Ticket, anyio.CancelScope] = {}
+        self._creating: dict[Intent, anyio.CancelScope] = {}
         self._running: dict[int, tuple[Request[ResultT], Task[ResultT]]] = {}
         self._ready: dict[int, Outcome[ResultT]] = {}
         self._next_index = 0
@@ -188,9 +188,9 @@ class Outcomes(Generic[ResultT]):
             self._changed.ring()
 
     def _call_off(self) -> None:
-        """Of the creates, those that wait for a slot are certainly not on the wire."""
-        for slot, scope in self._creating.items():
-            if slot.stage == "queued":
+        """Of the creates, those that were not sent yet are not wanted any more."""
+        for intent, scope in self._creating.items():
+            if not intent.may_exist:
                 scope.cancel()
 
     async def _read_source(self, group: anyio.abc.TaskGroup) -> None:
@@ -198,7 +198,6 @@ class Outcomes(Generic[ResultT]):
             with self._reading:
                 async with aclosing(_each(self._source)) as source:
                     await self._submit_each(source, group)
-                self._exhausted = True
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # the source's own: raised where the outcomes are read
@@ -213,12 +212,13 @@ class Outcomes(Generic[ResultT]):
     ) -> None:
         index = 0
         requests = aiter(source)
-        while True:
+        while not self._left:  # a source that never waits is not stopped by cancelling
             while not self._has_room():
                 await self._changed.wait()
             try:
                 request = await anext(requests)
             except StopAsyncIteration:
+                self._exhausted = True
                 return
             await self._start(group, index, request)
             index += 1
@@ -241,18 +241,23 @@ class Outcomes(Generic[ResultT]):
         except Exception as error:
             self._add(Outcome(index, request, error=error))
             return
-        self._creating[slot] = anyio.CancelScope()
-        group.start_soon(self._create, index, request, slot)
+        intent = Intent()
+        self._creating[intent] = anyio.CancelScope()
+        group.start_soon(self._create, index, request, slot, intent)
 
-    async def _create(self, index: int, request: Request[ResultT], slot: Ticket) -> None:
+    async def _create(
+        self, index: int, request: Request[ResultT], slot: Ticket, intent: Intent
+    ) -> None:
         task = None
         try:
-            with self._creating[slot]:
-                task = await self._submitter.submit(request, slot)
+            with self._creating[intent]:
+                task = await self._submitter.submit(request, slot, intent=intent)
         except Exception as error:
-            self._add(Outcome(index, request, error=error))
+            # One whose fate is unknown may have been paid for, and can be looked up by it.
+            token = error.token if isinstance(error, TaskError) else None
+            self._add(Outcome(index, request, error=error, token=token))
         finally:
-            del self._creating[slot]
+            del self._creating[intent]
             self._changed.ring()
         if task is None:
             return

@@ -3,9 +3,12 @@
 The decisions are a generator: it yields a move and is sent what came of it, so that the
 whole protocol runs in a test without a server or a clock. `perform` carries it out.
 
+    ──▶  Ask first, where the id is the caller's own: found ──▶ adopt it
+            │ not found, or cannot be asked
+            ▼
             ┌────── certainly not created, transient: pause ──────┐
             ▼                                                     │
-    ──▶  Send ──── a task ──────────────────────────────▶ done    │
+         Send ──── a task ──────────────────────────────▶ done    │
             │ ───── certainly not created ────────────────────────┴─▶ raise
             │ ───── "id exists already" ──▶ Ask ── found ──▶ adopt it
             ▼ unknown
@@ -15,6 +18,8 @@ whole protocol runs in a test without a server or a clock. `perform` carries it 
             │ not found
             ├── the server refuses duplicate ids ──▶ Send again, with the same id
             └── it does not, or cannot be asked ───▶ raise SubmissionUnknown
+
+A create that an earlier process may have sent begins at "unknown".
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ import anyio
 
 from ._config import Retries
 from ._errors import (
+    AnswerLost,
     ConnectFailed,
     DuplicateTaskId,
     KlingError,
@@ -75,6 +81,10 @@ class Rules:
     retries: Retries = field(default_factory=Retries)
     resend: bool = False
     """The caller takes the risk of paying twice."""
+    asks_first: bool = False
+    """The id is the caller's own: an earlier submission may have used it."""
+    left_before: float | None = None
+    """Seconds since a create with this id may have left, in an earlier process; None: none has."""
 
 
 Protocol = Generator[Move, Outcome, TaskState]
@@ -85,8 +95,17 @@ def submission(rules: Rules, random: Random) -> Protocol:
     refusals, offline, waited, sent_again = 0, 0, 0.0, 0
     lost: KlingError | None = None
     trusts = rules.trusts_not_found and rules.answers_look_ups
-    while True:
+    wire = rules.on_the_wire - (rules.left_before or 0.0)
+    outcome: Outcome
+    if rules.left_before is not None:
+        outcome = AnswerLost("whoever sent it was stopped before the answer")
+    else:
+        if rules.asks_first and rules.answers_look_ups:
+            found = yield from _look_up(rules, random, None)
+            if found is not None:
+                return found
         outcome = yield Send()
+    while True:
         if isinstance(outcome, TaskState):
             return outcome
         assert outcome is not None
@@ -94,25 +113,26 @@ def submission(rules: Rules, random: Random) -> Protocol:
             return (yield from _adopt(rules, random, outcome, lost))
         if not created_nothing(outcome):
             lost = outcome
-            found = yield from _settle(rules, random, lost)
+            found = yield from _settle(rules, random, lost, wire)
             if found is not None:
                 return found
             limit = rules.retries.resends if trusts else int(rules.resend)
             if sent_again >= limit:
                 raise _unknown(rules, lost)
-            sent_again += 1
-            continue
-        offline = offline + 1 if isinstance(outcome, ConnectFailed) else 0
-        if not _goes_on(outcome, rules.retries, offline, waited):
-            if lost is not None:
-                # This create made no task, but the one before it may have.
-                error = _unknown(rules, lost)
-                error.add_note(f"Sent again, it was refused: {outcome}")
-                raise error
-            raise outcome
-        delay = next_delay(refusals, random=random, hint=_hint(outcome))
-        refusals, waited = refusals + 1, waited + delay
-        yield Pause(delay)
+            sent_again, wire = sent_again + 1, rules.on_the_wire
+        else:
+            offline = offline + 1 if isinstance(outcome, ConnectFailed) else 0
+            if not _goes_on(outcome, rules.retries, offline, waited):
+                if lost is not None:
+                    # This create made no task, but the one before it may have.
+                    error = _unknown(rules, lost)
+                    error.add_note(f"Sent again, it was refused: {outcome}")
+                    raise error
+                raise outcome
+            delay = next_delay(refusals, random=random, hint=_hint(outcome))
+            refusals, waited = refusals + 1, waited + delay
+            yield Pause(delay)
+        outcome = yield Send()
 
 
 def _goes_on(error: KlingError, retries: Retries, offline: int, waited: float) -> bool:
@@ -142,24 +162,24 @@ def _adopt(
 
 
 def _settle(
-    rules: Rules, random: Random, lost: KlingError
+    rules: Rules, random: Random, lost: KlingError, wire: float
 ) -> Generator[Move, Outcome, TaskState | None]:
     """Find out about a create whose answer was lost: its task, or None when there is none."""
     if not rules.answers_look_ups:
         return None
     found = yield from _look_up(rules, random, lost)
-    if found is None:
+    if found is None and wire > 0:
         # It may still be on the wire, so the first "not found" proves nothing.
-        yield Pause(rules.on_the_wire)
+        yield Pause(wire)
         found = yield from _look_up(rules, random, lost)
     return found
 
 
 def _look_up(
-    rules: Rules, random: Random, lost: KlingError
+    rules: Rules, random: Random, lost: KlingError | None
 ) -> Generator[Move, Outcome, TaskState | None]:
     """Ask until there is an answer; None means that the server knows no such task."""
-    delay = 0.0
+    failure, delay = lost, 0.0
     for failures in range(rules.retries.look_ups):
         if failures:
             yield Pause(delay)
@@ -169,10 +189,13 @@ def _look_up(
         if isinstance(outcome, TaskNotFound):
             return None
         assert outcome is not None
+        failure = outcome
         if not is_transient(outcome):
             break
         delay = next_delay(failures, random=random, hint=_hint(outcome))
-    raise _unknown(rules, lost)
+    if lost is None and failure is not None:
+        raise failure  # nothing was sent yet
+    raise _unknown(rules, lost or AnswerLost("nobody looked for it"))
 
 
 def _unknown(rules: Rules, lost: KlingError) -> SubmissionUnknown:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
 
+from ._abilities import Abilities
+from ._background import Background
 from ._config import Retries, Timeouts
-from ._errors import KlingError, ParallelLimit, RateLimited, SubmissionUnknown, TaskNotFound
+from ._errors import (
+    DuplicateTaskId,
+    KlingError,
+    ParallelLimit,
+    RateLimited,
+    SubmissionUnknown,
+    TaskNotFound,
+)
 from ._events import Hooks, RetryScheduled, TaskSubmitted
 from ._job import Job
+from ._record import Record
 from ._results import FromState
 from ._retry import created_nothing, next_delay
 from ._server import Server
@@ -33,16 +45,56 @@ _LOG = logging.getLogger("kling_async")
 Body = Mapping[str, Any]
 
 
-class _Trace:
-    """Whether a create may have made a task that nobody has heard of."""
+class Notes:
+    """Writes down what becomes of a create; this one does not."""
 
-    def __init__(self) -> None:
-        self.on_the_wire = self.lost = False
+    async def leaving(self) -> None:
+        """It is about to be sent."""
+
+    async def withdrawn(self) -> None:
+        """It was not sent, or refused: certainly there is no task."""
+
+    async def created(self, state: TaskState, token: str) -> None:
+        """There is a task."""
+
+
+class Intent:
+    """One task that is wanted, and what is known of its create so far."""
+
+    __slots__ = (
+        "body",
+        "external_task_id",
+        "left_before",
+        "lost",
+        "notes",
+        "on_the_wire",
+        "task_id",
+    )
+
+    def __init__(
+        self,
+        external_task_id: str | None = None,
+        *,
+        body: dict[str, Any] | None = None,
+        left_before: float | None = None,
+        notes: Notes | None = None,
+    ) -> None:
+        self.external_task_id = external_task_id
+        """The id it goes by, unless the request names one; None makes one up."""
+        self.body = body
+        """What is sent, where that was made already."""
+        self.left_before = left_before
+        """Seconds since an earlier process may have sent it; None: none has."""
+        self.notes = notes or Notes()
+        self.on_the_wire = False
+        self.lost = left_before is not None
+        """An answer is missing."""
         self.task_id: str | None = None
 
     @property
     def may_exist(self) -> bool:
-        return self.on_the_wire or self.lost
+        """Whether there is, or may be, a task that is paid for."""
+        return self.on_the_wire or self.lost or self.task_id is not None
 
 
 class Submitter:
@@ -70,6 +122,16 @@ class Submitter:
         self._retries = retries
         self._validate = validate
         self._callback_url = callback_url
+        self._abilities = Abilities(server.provider)
+        self._sample: tuple[str, str, str] | None = None
+        self._learning = Background(self._learn)
+        self._creating: dict[str, anyio.Event] = {}
+        self._named: WeakValueDictionary[tuple[str, str], Record] = WeakValueDictionary()
+        """The tasks that go by an id of the caller's own, while a handle lives."""
+
+    async def aclose(self) -> None:
+        """Stop asking what is asked for learning's sake."""
+        await self._learning.stop()
 
     async def slot(self, request: Request[Any]) -> Ticket:
         """Check the request, and wait for the slots it takes."""
@@ -79,21 +141,42 @@ class Submitter:
         return await self._slots.take(request.model or "", request.weight)
 
     async def submit(
-        self, request: Request[ResultT], ticket: Ticket, *, resend: bool = False
+        self,
+        request: Request[ResultT],
+        ticket: Ticket,
+        *,
+        intent: Intent | None = None,
+        resend: bool = False,
     ) -> Task[ResultT]:
-        """Create the task in the slots of *ticket*, and keep them until it has ended."""
+        """Create the task in the slots of *ticket*, and keep them until it has ended.
+
+        Where the caller's own id has a task already, that is the one.
+        """
+        intent = intent or Intent()
         try:
-            body = await self._body(request)
-            external_id: str = body.setdefault("external_task_id", f"ka-{uuid4().hex}")
-            state = await self._create(request, external_id, body, ticket, resend=resend)
+            body = intent.body or await self.body(request)
+            own_id: str | None = body.get("external_task_id")
+            if own_id is None:
+                body["external_task_id"] = intent.external_task_id or f"ka-{uuid4().hex}"
+                return self._task(
+                    request, await self._create(request, body, ticket, intent, resend), body, ticket
+                )
+            async with self._alone(own_id):
+                record = self._named.get((request.path, own_id))
+                if record is not None:
+                    self._slots.leave(ticket)
+                    return Task(record, self._waiting)
+                state = await self._create(request, body, ticket, intent, resend, asks_first=True)
+                task = self._task(request, state, body, ticket)
+                self._named[request.path, own_id] = task.record
+                return task
         except BaseException:
             self._slots.leave(ticket)
             raise
-        task = self._task(request, state, external_id, ticket)
-        self._slots.accept(ticket)
-        return task
 
-    async def _body(self, request: Request[Any]) -> dict[str, Any]:
+    async def body(self, request: Request[Any]) -> dict[str, Any]:
+        """What is sent, but for the id that is made up."""
+
         def build() -> dict[str, Any]:
             return request.body(self._server.provider.limits, check=self._validate)
 
@@ -102,26 +185,48 @@ class Submitter:
             body.setdefault("callback_url", self._callback_url)
         return body
 
+    async def find(self, request: type[Request[Any]], external_id: str) -> TaskState:
+        """The task that goes by *external_id*."""
+        return await self._look_up(request.path, external_id)
+
+    @asynccontextmanager
+    async def _alone(self, external_id: str) -> AsyncGenerator[None]:
+        """One submission at a time of those that share an id."""
+        while (other := self._creating.get(external_id)) is not None:
+            await other.wait()
+        over = self._creating[external_id] = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._creating[external_id]
+            over.set()
+
     async def _create(
-        self, request: Request[Any], external_id: str, body: Body, ticket: Ticket, *, resend: bool
+        self,
+        request: Request[Any],
+        body: Body,
+        ticket: Ticket,
+        intent: Intent,
+        resend: bool,
+        *,
+        asks_first: bool = False,
     ) -> TaskState:
-        provider = self._server.provider
+        external_id: str = body["external_task_id"]
         rules = Rules(
             external_task_id=external_id,
-            # Asking is free, so a server whose abilities are not known is asked as well;
-            # but what it does not find proves nothing.
-            answers_look_ups=provider.finds_external_id is not False,
-            trusts_not_found=bool(provider.finds_external_id and provider.refuses_duplicate_ids),
+            answers_look_ups=self._abilities.answers_look_ups,
+            trusts_not_found=self._abilities.trusts_not_found,
             on_the_wire=self._timeouts.total,
             retries=self._retries,
             resend=resend,
+            asks_first=asks_first,
+            left_before=intent.left_before,
         )
-        trace = _Trace()
         try:
             return await perform(
                 submission(rules, self._random),
-                lambda: self._send(request.path, body, ticket, trace),
-                lambda: self._look_up(request.path, external_id),
+                lambda: self._send(request, body, ticket, intent),
+                lambda: self._adopt(request, external_id, intent),
             )
         except SubmissionUnknown as error:
             if rules.answers_look_ups:
@@ -131,10 +236,10 @@ class Submitter:
             raise
         except BaseException:  # cancelled or interrupted; trio wraps that in a group
             # Nobody will see a handle, and the id may be one that was made up here.
-            if trace.task_id is not None:
-                token = self._token(request, trace.task_id)
+            if intent.task_id is not None:
+                token = self._token(request, intent.task_id)
                 _LOG.warning("cancelled, but the task was created: kling.task(%r)", token)
-            elif trace.may_exist:
+            elif intent.may_exist:
                 _LOG.warning(
                     "cancelled while a create was on its way; a task may exist and be billed"
                     " under external_task_id %s",
@@ -146,31 +251,29 @@ class Submitter:
         name = self._server.provider.name
         return Token(name, request.endpoint, task_id, request.model).text()
 
-    async def _look_up(self, path: str, external_id: str) -> TaskState:
-        state = await self._server.ask(path, external_id)
-        echoes = state.id == external_id and state.external_task_id is None
-        if echoes or state.external_task_id not in (None, external_id):
-            # A server that does not look up by it answered with something else.
-            raise TaskNotFound(f"asked for {external_id}, told of {state.external_task_id}")
-        return state
-
-    async def _send(self, path: str, body: Body, ticket: Ticket, trace: _Trace) -> TaskState:
+    async def _send(
+        self, request: Request[Any], body: Body, ticket: Ticket, intent: Intent
+    ) -> TaskState:
         async def create(leaving: Leaving) -> TaskState:
             def note() -> None:
-                trace.on_the_wire = True
+                intent.on_the_wire = True
                 leaving()
 
-            state = await self._server.create(path, body, note)
-            trace.task_id = state.id
+            state = await self._server.create(request.path, body, note)
+            self._be_curious(request.path, body["external_task_id"], state.id)
+            await self._created(request, state, intent)
             return state
 
         while True:
             await self._slots.turn(ticket)
+            await intent.notes.leaving()
             try:
                 return await to_the_end(create, self._timeouts.farewell)
             except KlingError as error:
-                trace.on_the_wire = False
-                trace.lost = trace.lost or not created_nothing(error)
+                intent.on_the_wire = False
+                intent.lost = intent.lost or not created_nothing(error)
+                if isinstance(error, DuplicateTaskId):
+                    self._abilities.refused_duplicate()
                 if isinstance(error, ParallelLimit):
                     # Never the user's error: the slots are waited for.
                     self._slots.refuse(ticket)
@@ -181,17 +284,70 @@ class Submitter:
                     self._slots.pause(delay)
                     self._tell(error, delay)
                 raise
+            finally:
+                await self._withdraw(intent)
+
+    async def _withdraw(self, intent: Intent) -> None:
+        if not intent.may_exist:
+            with anyio.CancelScope(shield=True):
+                await intent.notes.withdrawn()
+
+    async def _adopt(self, request: Request[Any], external_id: str, intent: Intent) -> TaskState:
+        state = await self._look_up(request.path, external_id)
+        self._abilities.found()
+        with anyio.CancelScope(shield=True):
+            await self._created(request, state, intent)
+        return state
+
+    async def _created(self, request: Request[Any], state: TaskState, intent: Intent) -> None:
+        intent.task_id = state.id
+        await intent.notes.created(state, self._token(request, state.id))
+
+    async def _look_up(self, path: str, external_id: str) -> TaskState:
+        state = await self._server.ask(path, external_id)
+        proven = self._abilities.finds_external_id is True and state.id != external_id
+        if state.external_task_id != external_id and not (
+            state.external_task_id is None and proven
+        ):
+            # A server that does not look up by it answered with something else.
+            raise TaskNotFound(f"asked for {external_id}, told of {state.external_task_id}")
+        return state
+
+    def _be_curious(self, path: str, external_id: str, task_id: str) -> None:
+        if self._abilities.finds_external_id is None:
+            self._sample = path, external_id, task_id
+            self._learning.start()
+
+    async def _learn(self) -> None:
+        """Ask for a task that exists by its external id: a free question."""
+        assert self._sample is not None
+        path, external_id, task_id = self._sample
+        try:
+            found = (await self._look_up(path, external_id)).id == task_id
+        except TaskNotFound:
+            found = False
+        except (KlingError, OSError) as error:
+            _LOG.debug("whether tasks are found by external id is not known yet: %s", error)
+            return
+        (self._abilities.found if found else self._abilities.missed)()
 
     def _tell(self, error: RateLimited, seconds: float | None) -> None:
         if self._hooks:
             self._hooks.tell(RetryScheduled("create", error, seconds))
 
     def _task(
-        self, request: Request[ResultT], state: TaskState, external_id: str, ticket: Ticket
+        self, request: Request[ResultT], state: TaskState, body: Body, ticket: Ticket
     ) -> Task[ResultT]:
+        record = self._waiting.known(request.path, state.id)
+        if record is not None:  # the server says that it is one we have
+            self._slots.leave(ticket)
+            self._waiting.poller.learn(record, state)
+            return Task(record, self._waiting)
+        external_id: str = body["external_task_id"]
         _LOG.info("submitted %s task %s (%s)", request.endpoint, state.id, external_id)
         if self._hooks:
             self._hooks.tell(TaskSubmitted(request.endpoint, state.id, external_id, request.model))
         job = Job(state.id, request.path, request.kind, born=anyio.current_time())
         record = self._waiting.record(type(request), state, external_id, job, ticket)
+        self._slots.accept(ticket)
         return Task(record, self._waiting)

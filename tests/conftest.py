@@ -68,6 +68,7 @@ async def _stray_tasks(anyio_backend_name: str) -> AsyncIterator[None]:
     yield
     if anyio_backend_name == "trio":  # its nurseries cannot lose a task
         return
+    await asyncio.sleep(0)  # the loop may be about to close generators that were left half-way
     stray = asyncio.all_tasks() - {asyncio.current_task()}
     names = [
         repr(task)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from kling_async import (
-    CometAPI,
     ConfigurationError,
     Event,
     Kling,
@@ -26,13 +25,14 @@ from kling_async import (
 )
 from kling_async._events import Hook, Hooks
 from kling_async.emulator import Emulator, Fault
+from tests.known_server import KnownCometAPI
 
 KEY = "a-secret-key-0123456789"
 BOAT = Text2Video(prompt="A boat")
 
 
 def client(emulator: Emulator, *hooks: Hook) -> Kling:
-    return Kling(CometAPI(KEY), transport=emulator.transport(), hooks=hooks)
+    return Kling(KnownCometAPI(KEY), transport=emulator.transport(), hooks=hooks)
 
 
 async def test_hook_is_told_a_tasks_life() -> None:
@@ -71,7 +71,7 @@ async def test_failure_comes_with_its_reason() -> None:
     ]
 
 
-@pytest.mark.parametrize(("make", "what"), [(CometAPI, "question"), (KlingAI, "page")])
+@pytest.mark.parametrize(("make", "what"), [(KnownCometAPI, "question"), (KlingAI, "page")])
 async def test_repeated_question_is_told(make: type[KlingAI], what: str) -> None:
     events: list[Event] = []
     emulator = Emulator(duration=30)
@@ -117,7 +117,9 @@ async def test_slow_hook_costs_time_and_nothing_else() -> None:
 
     emulator, polling = Emulator(duration=0.01), Polling(interval=0.05, jitter=0)
     transport = emulator.transport()
-    async with Kling(CometAPI(KEY), transport=transport, hooks=[dawdle], polling=polling) as kling:
+    async with Kling(
+        KnownCometAPI(KEY), transport=transport, hooks=[dawdle], polling=polling
+    ) as kling:
         results = await kling.gather(*[BOAT] * 3)
 
     assert len(results) == 3

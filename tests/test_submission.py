@@ -32,6 +32,7 @@ from kling_async import (
 from kling_async.emulator import Emulator, Fault
 
 KEY = "a-secret-key-of-the-usual-length-0123456789"
+PLAIN = Text2Video(prompt="A paper boat")
 BOAT = Text2Video(prompt="A paper boat", external_task_id="boat-1")
 GATEWAY_BOAT = Text2Video(
     model_name="kling-v2-6",
@@ -130,7 +131,7 @@ async def test_permanent_refusal_raises_at_once(fault: Fault, kind: type[KlingEr
     emulator.faults.add(fault, on="create")
     async with official(emulator) as kling:
         with pytest.raises(kind):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
     assert creates(emulator) == len(emulator.requests) == 1
     assert len(emulator.ledger) == 0
@@ -165,7 +166,7 @@ async def test_server_without_connection_is_tried_three_times() -> None:
 
     async with Kling(KlingAI(KEY), transport=httpx.MockTransport(refuse)) as kling:
         with pytest.raises(ConnectFailed):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
     assert len(tried) == Retries().connect
     assert tried == sorted(set(tried))
@@ -199,7 +200,7 @@ async def test_cometapi_looks_again_when_the_create_must_have_arrived() -> None:
     emulator.faults.add(Fault.LOST_BEFORE, on="create")
     async with cometapi(emulator) as kling:
         with pytest.raises(SubmissionUnknown):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
     assert [seen.method for seen in emulator.requests] == ["POST", "GET", "GET"]
     assert emulator.requests[-1].at >= Timeouts().total
@@ -262,7 +263,7 @@ async def test_clock_that_differs_for_good_is_an_error(ahead: float) -> None:
     provider = KlingAI(access_key="an-access-key", secret_key=KEY)
     async with Kling(provider, transport=emulator.transport()) as kling:
         with pytest.raises(AuthenticationError):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
     assert creates(emulator) == 2
 
@@ -271,7 +272,7 @@ async def test_plain_key_is_not_tried_again() -> None:
     emulator = Emulator(keys={"another"})
     async with official(emulator) as kling:
         with pytest.raises(AuthenticationError):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
     assert creates(emulator) == 1
 
@@ -297,12 +298,12 @@ async def test_cancelled_create_is_finished_first(tenths: int) -> None:
     emulator = Emulator(latency=4)
     async with official(emulator) as kling:
         with anyio.move_on_after(tenths / 10) as span:
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
         ended = anyio.current_time()
 
     assert span.cancelled_caught
     assert ended == pytest.approx(4)
-    assert emulator.ledger.billed("boat-1") == 1
+    assert len(emulator.ledger) == 1
 
 
 @pytest.mark.parametrize("farewell", [0, 2])
@@ -310,7 +311,7 @@ async def test_farewell_is_short(farewell: float) -> None:
     emulator = Emulator(latency=60)
     async with official(emulator, timeouts=Timeouts(farewell=farewell)) as kling:
         with anyio.move_on_after(5):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
         ended = anyio.current_time()
 
     assert ended == pytest.approx(5 + farewell)
@@ -332,9 +333,9 @@ async def test_cancel_without_an_answer_names_the_external_id(
     emulator = Emulator(latency=40)
     async with official(emulator) as kling:
         with anyio.move_on_after(1):
-            await kling.submit(BOAT)
+            await kling.submit(PLAIN)
 
-    assert "may exist and be billed under external_task_id boat-1" in caplog.text
+    assert "may exist and be billed under external_task_id ka-" in caplog.text
 
 
 async def test_cancel_before_sending_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -381,11 +382,11 @@ async def test_group_that_fails_leaves_no_half_create() -> None:
     async with official(emulator) as kling:
         with pytest.raises(ExceptionGroup):
             async with anyio.create_task_group() as group:
-                group.start_soon(kling.submit, BOAT)
+                group.start_soon(kling.submit, PLAIN)
                 await anyio.sleep(1)
                 raise RuntimeError("another task of the group")
 
-    assert emulator.ledger.billed("boat-1") == 1
+    assert len(emulator.ledger) == 1
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -393,7 +394,7 @@ async def test_group_that_fails_leaves_no_half_create() -> None:
 async def test_native_cancel_waits_for_the_create(cancels: int) -> None:
     emulator = Emulator(latency=6)
     async with official(emulator) as kling:
-        running = asyncio.create_task(kling.submit(BOAT))
+        running = asyncio.create_task(kling.submit(PLAIN))
         for _ in range(cancels):
             await asyncio.sleep(1)
             running.cancel()
@@ -401,7 +402,7 @@ async def test_native_cancel_waits_for_the_create(cancels: int) -> None:
             await running
 
     assert asyncio.get_running_loop().time() == pytest.approx(6)
-    assert emulator.ledger.billed("boat-1") == 1
+    assert len(emulator.ledger) == 1
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -410,9 +411,9 @@ async def test_native_timeout_waits_for_the_create() -> None:
     async with official(emulator) as kling:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await kling.submit(BOAT)
+                await kling.submit(PLAIN)
 
-    assert emulator.ledger.billed("boat-1") == 1
+    assert len(emulator.ledger) == 1
 
 
 async def test_cancel_at_the_very_first_moment_is_whole() -> None:

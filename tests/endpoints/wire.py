@@ -24,7 +24,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 class Wire:
-    """Accepts every create and keeps it."""
+    """Accepts every create and keeps it; it has no task that was made before."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -39,6 +39,8 @@ class Wire:
         return self.requests[0]
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":  # whether the caller's own id has a task already
+            return httpx.Response(404, json={"code": 1203, "message": "task not found"})
         self.requests.append(request)
         return httpx.Response(200, json=ACCEPTED)
 
