@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from anyio import get_cancelled_exc_class
+import anyio
 
 from ._config import DEFAULT_MAX_CONNECTIONS, Retries, Slotting, Timeouts
 from ._download import Downloader
 from ._errors import ConfigurationError
 from ._events import Hook, Hooks
 from ._job import Job
-from ._map import Ending, Outcomes
+from ._map import Ending, Outcome, Outcomes
 from ._poller import Poller
 from ._polling import Polling
 from ._record import Record
@@ -121,11 +121,19 @@ class Kling:
 
     async def aclose(self) -> None:
         """Stop waiting and close every connection; tasks go on, and their tokens stay good."""
+        maps = list(self._maps)
+        for outcomes in maps:
+            outcomes.leave()
         self._slots.close()
-        for outcomes in list(self._maps):
-            await outcomes.aclose()
-        await self._poller.aclose()
-        await self._transport.aclose()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._poller.aclose)
+                group.start_soon(self._submitter.aclose)
+                for outcomes in maps:
+                    group.start_soon(outcomes.aclose)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._transport.aclose()
 
     async def submit(self, request: Request[ResultT], *, resend: bool = False) -> Task[ResultT]:
         """Create a task, exactly once, and return its handle as soon as it is accepted.
@@ -157,7 +165,7 @@ class Kling:
         task = await self.submit(request)
         try:
             return await task.result(timeout=timeout)
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             # Nobody else holds the handle of a task that is paid for.
             _LOG.warning("cancelled; the task goes on: kling.task(%r)", task.token)
             raise
@@ -211,10 +219,19 @@ class Kling:
 
         When all have ended, the first error is raised, if there was one.
         """
-        outcomes = [
-            outcome async for outcome in self.map(requests, max_at_once=max_at_once, ordered=True)
-        ]
-        return [outcome.unwrap() for outcome in outcomes]
+        outcomes = self.map(requests, max_at_once=max_at_once, ordered=True)
+        ended: list[Outcome[ResultT]] = []
+        try:
+            async for outcome in outcomes:
+                ended.append(outcome)  # noqa: PERF401  # what has ended counts when it is left
+        finally:
+            if len(ended) < len(requests):
+                # Left half-way, it gives nothing back: neither tasks nor results that are there.
+                tokens = [outcome.token for outcome in ended if outcome.token] + outcomes.pending
+                _LOG.warning(
+                    "gather was left; what was paid for: %s", " ".join(tokens) or "nothing"
+                )
+        return [outcome.unwrap() for outcome in ended]
 
     def as_completed(self, tasks: Iterable[Task[ResultT]]) -> AsyncIterator[Task[ResultT]]:
         """The tasks as they end, well or badly; awaiting one then gives its result at once."""

@@ -27,6 +27,7 @@ from ._events import Hooks, SlotsChanged
 Stage = Literal["queued", "wire", "running", "gone"]
 
 _SHARE_ON_THE_WIRE = 8
+_FORGOTTEN = 10_000  # tasks that may run without anybody who asks about them
 
 
 class Ticket:
@@ -305,8 +306,11 @@ class Slots:
                 ticket.wake()
         if gate.queue:
             gate.queue[0].wake()  # it may have to watch the clock now
-        if gate.crowded != bool(gate.queue):
-            gate.crowded = bool(gate.queue)
+        # Tasks that nobody waits for must not be remembered without end.
+        most = _FORGOTTEN // 2 if gate.crowded else _FORGOTTEN
+        crowded = bool(gate.queue) or len(gate.members) > most
+        if gate.crowded != crowded:
+            gate.crowded = crowded
             for member in list(gate.members):
                 self._look_after(member, gate.crowded)
         if self._hooks:
