@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._batch import Batch, Summary
     from ._capabilities import MODELS, Model
     from ._client import Kling
     from ._config import Retries, Timeouts
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         AuthenticationError,
         BadEnvelope,
         BalanceExhausted,
+        BatchStopped,
         ClientClosed,
         ConfigurationError,
         ConnectFailed,
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
         DownloadError,
         DuplicateTaskId,
         InvalidRequest,
+        JournalError,
         KlingError,
         MediaError,
         NotServed,
         ParallelLimit,
         PermissionDenied,
         RateLimited,
+        RequestChanged,
         RequestRefused,
         ServerError,
         SubmissionUnknown,
@@ -48,10 +52,12 @@ if TYPE_CHECKING:
         TaskPolled,
         TaskSubmitted,
     )
+    from ._journal import Journal, Stage
     from ._limits import Limits
     from ._map import Outcome, Outcomes
     from ._polling import Polling
     from ._results import Video, VideoResult
+    from ._rows import BatchOutcome
     from ._server import KlingWarning
     from ._state import TaskState, TaskStatus
     from ._task import Task
@@ -81,6 +87,9 @@ __all__ = [
     "Avatar",
     "BadEnvelope",
     "BalanceExhausted",
+    "Batch",
+    "BatchOutcome",
+    "BatchStopped",
     "CameraConfig",
     "CameraControl",
     "ClientClosed",
@@ -97,6 +106,8 @@ __all__ = [
     "Hook",
     "Image2Video",
     "InvalidRequest",
+    "Journal",
+    "JournalError",
     "Kling",
     "KlingAI",
     "KlingError",
@@ -117,12 +128,15 @@ __all__ = [
     "RateLimited",
     "ReferenceImage",
     "Request",
+    "RequestChanged",
     "RequestRefused",
     "Retries",
     "RetryScheduled",
     "ServerError",
     "SlotsChanged",
+    "Stage",
     "SubmissionUnknown",
+    "Summary",
     "Task",
     "TaskError",
     "TaskFailed",
@@ -159,6 +173,9 @@ _HOMES = (
     "_server",
     "_task",
     "_map",
+    "_journal",
+    "_rows",
+    "_batch",
     "_client",
 )
 

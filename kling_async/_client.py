@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
 import anyio
 
+from ._batch import Batch
+from ._budget import Budget, Price, Units
 from ._config import DEFAULT_MAX_CONNECTIONS, Retries, Slotting, Timeouts
 from ._download import Downloader
-from ._errors import ConfigurationError
+from ._ending import Ending
+from ._environment import provider_in
+from ._errors import ConfigurationError, SubmissionUnknown, TaskNotFound
 from ._events import Hook, Hooks
 from ._job import Job
-from ._map import Ending, Outcome, Outcomes
+from ._journal import Journal
+from ._map import Outcome, Outcomes
 from ._poller import Poller
 from ._polling import Polling
 from ._record import Record
 from ._resource import Resource
 from ._results import FromState, VideoResult
+from ._rows import Options, Rows
 from ._server import Server
 from ._slots import Slots, Ticket
 from ._state import TaskState, TaskStatus
@@ -32,7 +38,7 @@ from ._task import CLIENT_DEFAULT, Task, Timeout, Waiting
 from ._token import Token
 from ._transport import HTTPTransport, Transport
 from .endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
-from .providers import CometAPI, KlingAI, Provider
+from .providers import Provider
 
 ResultT = TypeVar("ResultT", bound=FromState)
 
@@ -80,7 +86,7 @@ class Kling:
         _expect("timeouts", timeouts, Timeouts, "Timeouts(total=60)")
         _expect("polling", polling, Polling, "Polling(interval=3)")
         _expect("retries", retries, Retries, "Retries(busy=60)")
-        self.provider = provider or _from_environment(os.environ)
+        self.provider = provider or provider_in(os.environ)
         timeouts, polling, random = timeouts or Timeouts(), polling or Polling(), Random()
         told = Hooks(hooks)
         self._transport = Transport(
@@ -148,12 +154,8 @@ class Kling:
             RequestRefused: The provider would refuse it; nothing was sent.
             SubmissionUnknown: It was sent, and nobody can say whether a task came of it.
         """
-        if not isinstance(request, Request):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"{type(request).__name__} is no request; write submit(Text2Video(prompt=...))"
-            )
-        ticket = await self._submitter.slot(request)
-        return await self._submitter.submit(request, ticket, resend=resend)
+        creation = await self._submitter.begin(request, resend=resend)
+        return await creation.submit()
 
     async def run(
         self,
@@ -172,21 +174,61 @@ class Kling:
 
     def task(self, token: str) -> Task[Any]:
         """Take a task up again by its token; asks nobody yet."""
-        parts = Token.read(token)
+        model, parts = self._read(token)
+        return self._take_up(model, parts.task_id, parts.model)
+
+    async def settle(self, token: str) -> Task[Any]:
+        """Look again for a task whose create was lost, by the token of `SubmissionUnknown`.
+
+        Args:
+            token: Or the external_task_id alone, which is looked for on every endpoint.
+
+        Raises:
+            SubmissionUnknown: It is not found, which proves nothing: try again later.
+        """
+        external_id, model_name, models = token, None, list(_ENDPOINTS.values())
+        if "/" in token:
+            model, parts = self._read(token)
+            external_id, model_name, models = parts.task_id, parts.model, [model]
+        for model in models:
+            try:
+                state = await self._submitter.find(model, external_id)
+            except TaskNotFound:
+                continue
+            task = self._take_up(model, state.id, model_name, external_id)
+            self._poller.learn(task.record, state)
+            return task
+        raise SubmissionUnknown(
+            f"no task goes by the external_task_id {external_id} as yet",
+            external_task_id=external_id,
+            token=token if "/" in token else None,
+            provider=self.provider.name,
+        )
+
+    def _read(self, text: str) -> tuple[type[Request[Any]], Token]:
+        parts = Token.read(text)
         if parts.provider != self.provider.name:
             raise ConfigurationError(
                 f"the token is of provider {parts.provider}, this client talks to"
                 f" {self.provider.name}"
             )
-        model = _ENDPOINTS.get(parts.endpoint)
-        if model is None:
+        if (model := _ENDPOINTS.get(parts.endpoint)) is None:
             raise ConfigurationError(f"the token is of endpoint {parts.endpoint}, unknown here")
-        record = self._waiting.known(model.path, parts.task_id)
+        return model, parts
+
+    def _take_up(
+        self,
+        model: type[Request[Any]],
+        task_id: str,
+        model_name: str | None,
+        external_id: str | None = None,
+    ) -> Task[Any]:
+        record = self._waiting.known(model.path, task_id)
         if record is None:
-            job = Job(parts.task_id, model.path, (model.endpoint,), born=None)
-            state = TaskState(parts.task_id, TaskStatus.UNKNOWN)
-            ticket = self._slots.ticket(parts.model or "")
-            record = self._waiting.record(model, state, None, job, ticket)
+            job = Job(task_id, model.path, (model.endpoint,), born=None)
+            state = TaskState(task_id, TaskStatus.UNKNOWN)
+            ticket = self._slots.ticket(model_name or "")
+            record = self._waiting.record(model, state, external_id, job, ticket)
             self._slots.adopt(ticket)
         return Task(record, self._waiting)
 
@@ -207,10 +249,75 @@ class Kling:
             ordered: Hand the outcomes out in the order of the requests.
         """
         outcomes = Outcomes(
-            self._submitter, self._poller, requests, max_at_once=max_at_once, ordered=ordered
+            self._poller,
+            requests,
+            lambda _, request: self._submitter.begin(request),
+            max_at_once=max_at_once,
+            ordered=ordered,
         )
         self._maps.add(outcomes)
         return outcomes
+
+    def batch(
+        self,
+        path: str | os.PathLike[str],
+        requests: Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]],
+        *,
+        out: str | os.PathLike[str] | None = None,
+        key: Callable[[Request[ResultT]], str] | None = None,
+        max_at_once: int | None = None,
+        on_failure: Literal["continue", "stop"] = "continue",
+        retry_failed: bool = False,
+        resend: bool = False,
+        budget: Units | None = None,
+        price: Price | None = None,
+        on_submitted: Callable[[Task[ResultT]], Awaitable[object]] | None = None,
+    ) -> Batch[ResultT]:
+        """Run many requests with a journal: stopped at any moment, the same call goes on.
+
+        Every create is written down before it is sent, so that nothing is paid for twice and
+        nothing that was paid for is lost, whatever ends the process. Rows that are done cost
+        nothing when the batch is run again.
+
+        Args:
+            path: The journal, an SQLite file, made if it is missing.
+            out: A folder for the videos; without one they are not downloaded.
+            key: Names the row of a request. Without it, a row is known by its request's
+                external_task_id, else by the request itself: all that is sent, files by
+                their content. Equal requests are rows of their own, in their order.
+            max_at_once: Tasks in progress at most; None leaves it to the client's slots.
+            on_failure: "stop" submits no more when a row has failed.
+            retry_failed: Submit rows again that failed, by another id: each is paid for anew.
+            resend: Send a second create where the fate of the first cannot be found out.
+                It may be paid for twice.
+            budget: Kling's units that all runs on the journal may cost, those in flight
+                included; submitting stops before it would be passed.
+            price: What one request costs, or a function of the request that says so, where
+                the price list is silent or another one holds.
+            on_submitted: Awaited with each task before it is first asked about; after a stop
+                it may be called again for the same task.
+        """
+        journal = Journal(path)
+        rows = Rows(
+            journal,
+            requests,
+            self._submitter,
+            self._poller,
+            self._downloader,
+            self,
+            Budget(budget, price),
+            Options(
+                out=None if out is None else Path(out),
+                key=key,
+                max_at_once=max_at_once,
+                stops_on_failure=_stops(on_failure),
+                retry_failed=retry_failed,
+                resend=resend,
+                on_submitted=on_submitted,
+            ),
+        )
+        self._maps.add(rows.outcomes)
+        return Batch(journal, rows)
 
     async def gather(
         self, *requests: Request[ResultT], max_at_once: int | None = None
@@ -270,21 +377,12 @@ class Kling:
         )
 
 
+def _stops(on_failure: str) -> bool:
+    if on_failure not in ("continue", "stop"):
+        raise ConfigurationError(f'on_failure is {on_failure!r}; write "continue" or "stop"')
+    return on_failure == "stop"
+
+
 def _expect(name: str, value: object, kind: type[object], example: str) -> None:
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} is {type(value).__name__}; write {example}")
-
-
-def _from_environment(environ: Mapping[str, str]) -> Provider:
-    if key := environ.get("COMETAPI_KEY"):
-        return CometAPI(key)
-    if key := environ.get("KLINGAI_API_KEY"):
-        return KlingAI(key)
-    access_key, secret_key = environ.get("KLINGAI_ACCESS_KEY"), environ.get("KLINGAI_SECRET_KEY")
-    if access_key or secret_key:
-        return KlingAI(access_key=access_key or "", secret_key=secret_key or "")
-    raise ConfigurationError(
-        "no key found: set COMETAPI_KEY, or KLINGAI_API_KEY, or KLINGAI_ACCESS_KEY and"
-        " KLINGAI_SECRET_KEY; or pass Kling(CometAPI(key))",
-        advice="No key yet? `python -m kling_async.emulator` speaks Kling on localhost, for free.",
-    )

@@ -68,6 +68,17 @@ class Downloader:
                 await anyio.Path(part).unlink()
 
 
+def check_folder(folder: Path) -> None:
+    """Make the folder, and see that files can be written there; blocks."""
+    probe = folder / f".kling-{uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DownloadError(f"cannot save anything in {folder}: {error}") from error
+
+
 def _paths(result: VideoResult, target: str) -> list[Path]:
     path = Path(target)
     if not (target.endswith(("/", os.sep)) or os.path.isdir(path)):

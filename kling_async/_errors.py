@@ -16,6 +16,10 @@ KlingError
     - SubmissionUnknown, TaskFailed, TaskTimeout (also TimeoutError),
       ClientClosed
   x DownloadError         a result that could not be saved
+  x JournalError          a journal that cannot be read or written
+  x BatchStopped          a batch that submits no more; its cause says why
+  x RequestChanged        a row of a journal that was another request before
+                          (also ValueError)
 """
 
 from __future__ import annotations
@@ -256,3 +260,21 @@ class DownloadError(KlingError):
         super().__init__(message, **context)
         self.token = token
         """What `kling.task(token)` gets the result by again, with its present address."""
+
+
+class JournalError(KlingError):
+    """The journal cannot be read or written; nothing else was touched."""
+
+    advice = "Check the path, the permissions, and the room on the disk."
+
+
+class RequestChanged(KlingError, ValueError):
+    """The row of this key was another request before; the row stays as it was."""
+
+    advice = "Give the new request a key of its own, or the old one back."
+
+
+class BatchStopped(KlingError):
+    """The batch stopped submitting before its end; its `__cause__` is what stopped it, if any."""
+
+    advice = "Everything so far is in the journal: the same call goes on where this one stopped."

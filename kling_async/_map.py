@@ -11,22 +11,28 @@ is left, Python drops it, and that is how leaving is noticed.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.abc
 
 from ._background import Background, Signal
-from ._errors import ClientClosed, RequestRefused, TaskError
+from ._errors import ClientClosed, TaskError
+from ._intent import Intent
 from ._poller import Poller
 from ._results import FromState
-from ._slots import Ticket
-from ._submitter import Intent, Submitter
+from ._submitter import Creation
 from ._task import Task
 from .endpoints import Request
 
@@ -65,6 +71,14 @@ class Outcome(Generic[ResultT_co]):
         return self.result
 
 
+Begin: TypeAlias = Callable[
+    [int, Request[ResultT]], Awaitable["Creation[ResultT] | Outcome[ResultT] | None"]
+]
+"""Waits until a request may be submitted; an outcome needs no create, None has none."""
+Finish: TypeAlias = Callable[[Outcome[ResultT]], Awaitable[Outcome[ResultT] | None]]
+"""What is still to be done at the end of a task; without an outcome, none is handed out."""
+
+
 class Outcomes(Generic[ResultT]):
     """The outcomes of many requests, as they finish or in their order.
 
@@ -80,34 +94,39 @@ class Outcomes(Generic[ResultT]):
 
     def __init__(
         self,
-        submitter: Submitter,
         poller: Poller,
         source: Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]],
+        begin: Begin[ResultT],
+        finish: Finish[ResultT] | None = None,
         *,
         max_at_once: int | None,
         ordered: bool,
     ) -> None:
         if max_at_once is not None and max_at_once < 1:
             raise ValueError(f"max_at_once is {max_at_once}; give 1 or more")
-        self._submitter = submitter
         self._poller = poller
         self._source = source
+        self._begin = begin
+        self._finish = finish
         self._limit = max_at_once
         self._ordered = ordered
         self._feeder = Background(self._feed)
         self._reading = anyio.CancelScope()
         self._creating: dict[Intent, anyio.CancelScope] = {}
         self._running: dict[int, tuple[Request[ResultT], Task[ResultT]]] = {}
+        self._finishing: dict[int, tuple[Outcome[ResultT], anyio.CancelScope]] = {}
+        self._group: anyio.abc.TaskGroup | None = None
         self._ready: dict[int, Outcome[ResultT]] = {}
         self._next_index = 0
         self._error: BaseException | None = None
-        self._begun = self._fed = self._exhausted = self._left = False
+        self._begun = self._fed = self._exhausted = self._left = self._stopped = False
         self._changed = Signal()
 
     @property
     def pending(self) -> list[str]:
         """Tokens of the tasks that were paid for and whose outcome was not handed out yet."""
-        unread = [outcome.token for outcome in self._ready.values() if outcome.token]
+        ended = [*(outcome for outcome, _ in self._finishing.values()), *self._ready.values()]
+        unread = [outcome.token for outcome in ended if outcome.token]
         return [task.token for _, task in self._running.values()] + unread
 
     def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
@@ -147,7 +166,26 @@ class Outcomes(Generic[ResultT]):
         for index, (_, task) in self._running.items():
             task.record.forget(self._ended, index)
             self._poller.unwatch(task.record)
+        for _, scope in self._finishing.values():
+            scope.cancel()
         self._changed.ring()
+
+    def stop(self, error: Exception) -> None:
+        """Submit no more; raise *error* once all that was submitted has ended."""
+        if not self._stopped:
+            self._stopped, self._error = True, error
+            self._reading.cancel()
+            self._call_off()
+            self._changed.ring()
+
+    async def change(self) -> None:
+        """Wait until a task, or the making of one, has ended."""
+        await self._changed.wait()
+
+    async def idle(self) -> None:
+        """Wait until nothing is being created or finished."""
+        while self._creating or self._finishing:
+            await self._changed.wait()
 
     async def read(self) -> Outcome[ResultT]:
         """The next outcome; waits for it."""
@@ -157,14 +195,17 @@ class Outcomes(Generic[ResultT]):
                 self._next_index += 1
                 self._changed.ring()
                 return self._ready.pop(index)
-            if self._left or (self._fed and not self._running and not self._creating):
+            if self._left or (self._fed and not self._busy()):
                 break
             await self._changed.wait()
         error, self._error = self._error, None
-        if error is None and not (self._exhausted and not self._running and not self._creating):
+        if error is None and not (self._exhausted and not self._busy()):
             # Who reads must not take this for the natural end.
             error = self._farewell()
         raise error or StopAsyncIteration
+
+    def _busy(self) -> bool:
+        return bool(self._running or self._creating or self._finishing)
 
     def _farewell(self) -> ClientClosed:
         tokens = self.pending
@@ -177,11 +218,12 @@ class Outcomes(Generic[ResultT]):
 
     async def _feed(self) -> None:
         try:
-            async with anyio.create_task_group() as group:
-                await self._read_source(group)
-                while self._left and self._creating:
-                    self._call_off()
-                    with anyio.move_on_after(_GLANCE):
+            async with anyio.create_task_group() as self._group:
+                await self._read_source(self._group)
+                while self._creating or self._finishing or (self._running and not self._left):
+                    if self._left:
+                        self._call_off()
+                    with anyio.move_on_after(_GLANCE if self._left else None):
                         await self._changed.wait()
         finally:
             self._fed = True
@@ -196,8 +238,8 @@ class Outcomes(Generic[ResultT]):
     async def _read_source(self, group: anyio.abc.TaskGroup) -> None:
         try:
             with self._reading:
-                async with aclosing(_each(self._source)) as source:
-                    await self._submit_each(source, group)
+                async with aclosing(each(self._source)) as source:
+                    await self._submiteach(source, group)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # the source's own: raised where the outcomes are read
@@ -207,7 +249,7 @@ class Outcomes(Generic[ResultT]):
         self._fed = True
         self._changed.ring()
 
-    async def _submit_each(
+    async def _submiteach(
         self, source: AsyncIterable[Request[ResultT]], group: anyio.abc.TaskGroup
     ) -> None:
         index = 0
@@ -225,7 +267,7 @@ class Outcomes(Generic[ResultT]):
 
     def _has_room(self) -> bool:
         running = len(self._running) + len(self._creating)
-        ready = len(self._ready)
+        ready = len(self._ready) + len(self._finishing)
         if self._limit is None:
             return ready + (running if self._ordered else 0) < _UNREAD and running < _UNBOUNDED
         if self._ordered:
@@ -236,28 +278,29 @@ class Outcomes(Generic[ResultT]):
         self, group: anyio.abc.TaskGroup, index: int, request: Request[ResultT]
     ) -> None:
         try:
-            _check_type(index, request)
-            slot = await self._submitter.slot(request)
+            begun = await self._begin(index, request)
         except Exception as error:
-            self._add(Outcome(index, request, error=error))
+            self._add(index, Outcome(index, request, error=error))
             return
-        intent = Intent()
-        self._creating[intent] = anyio.CancelScope()
-        group.start_soon(self._create, index, request, slot, intent)
+        if isinstance(begun, Outcome):
+            self._add(index, begun)
+        elif begun is not None:
+            self._creating[begun.intent] = anyio.CancelScope()
+            group.start_soon(self._create, index, request, begun)
 
     async def _create(
-        self, index: int, request: Request[ResultT], slot: Ticket, intent: Intent
+        self, index: int, request: Request[ResultT], creation: Creation[ResultT]
     ) -> None:
         task = None
         try:
-            with self._creating[intent]:
-                task = await self._submitter.submit(request, slot, intent=intent)
+            with self._creating[creation.intent]:
+                task = await creation.submit()
         except Exception as error:
             # One whose fate is unknown may have been paid for, and can be looked up by it.
             token = error.token if isinstance(error, TaskError) else None
-            self._add(Outcome(index, request, error=error, token=token))
+            self._add(index, Outcome(index, request, error=error, token=token))
         finally:
-            del self._creating[intent]
+            del self._creating[creation.intent]
             self._changed.ring()
         if task is None:
             return
@@ -274,11 +317,27 @@ class Outcomes(Generic[ResultT]):
             outcome = Outcome(index, request, result=task.result_now(), token=token)
         except Exception as error:
             outcome = Outcome(index, request, error=error, token=token)
-        self._add(outcome)
+        self._add(index, outcome)
 
-    def _add(self, outcome: Outcome[ResultT]) -> None:
-        self._ready[outcome.index] = outcome
+    def _add(self, index: int, outcome: Outcome[ResultT]) -> None:
+        if self._finish is None or self._group is None:
+            self._ready[index] = outcome
+        else:
+            self._finishing[index] = outcome, anyio.CancelScope()
+            self._group.start_soon(self._conclude, index, self._finish)
         self._changed.ring()
+
+    async def _conclude(self, index: int, finish: Finish[ResultT]) -> None:
+        outcome, scope = self._finishing[index]
+        finished: Outcome[ResultT] | None = outcome
+        try:
+            with scope:
+                finished = await finish(outcome)
+        finally:
+            del self._finishing[index]
+            if finished is not None:
+                self._ready[index] = finished
+            self._changed.ring()
 
 
 class _Reader(Generic[ResultT]):
@@ -297,12 +356,8 @@ class _Reader(Generic[ResultT]):
         self._outcomes.let_go()
 
 
-def _check_type(index: int, request: object) -> None:
-    if not isinstance(request, Request):
-        raise RequestRefused(f"item {index} is {type(request).__name__}, not a Request")
-
-
-async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+async def each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    """The items of any iterable; an async generator is closed at the end."""
     if not isinstance(source, AsyncIterable):
         for item in source:
             yield item
@@ -316,60 +371,3 @@ async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
             # Whoever made it may have no other name for it; trio warns of one left open.
             with anyio.move_on_after(_FAREWELL, shield=True):
                 await items.aclose()
-
-
-class Ending(Generic[ResultT]):
-    """Tasks, as they end: what a loop over them holds."""
-
-    _ends: _Ends[ResultT] | None = None
-
-    def __init__(self, poller: Poller, tasks: Iterable[Task[ResultT]]) -> None:
-        self._ends = _Ends(poller, tasks)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Task[ResultT]:
-        assert self._ends is not None
-        return await self._ends.read()
-
-    def __del__(self) -> None:
-        if self._ends is not None:
-            self._ends.let_go()
-
-
-class _Ends(Generic[ResultT]):
-    """Tasks that are watched until they end."""
-
-    def __init__(self, poller: Poller, tasks: Iterable[Task[ResultT]]) -> None:
-        self._poller = poller
-        self._changed = Signal()
-        self._ended: deque[Task[ResultT]] = deque()
-        self._new = deque(dict.fromkeys(tasks))
-        self._watched: dict[Task[ResultT], None] = {}
-
-    async def read(self) -> Task[ResultT]:
-        while self._new:
-            task = self._new.popleft()
-            self._watched[task] = None
-            self._poller.watch(task.record)
-            task.record.when_over(self._end, task)
-        while not self._ended:
-            if not self._watched:
-                raise StopAsyncIteration
-            await self._changed.wait()
-        return self._ended.popleft()
-
-    def let_go(self) -> None:
-        self._poller.call_soon(self._leave)
-
-    def _leave(self) -> None:
-        for task in self._watched:
-            task.record.forget(self._end, task)
-            self._poller.unwatch(task.record)
-
-    def _end(self, task: Task[ResultT]) -> None:
-        del self._watched[task]
-        self._poller.unwatch(task.record)
-        self._ended.append(task)
-        self._changed.ring()

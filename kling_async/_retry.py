@@ -11,8 +11,10 @@ from ._errors import (
     ConfigurationError,
     ConnectFailed,
     DuplicateTaskId,
+    JournalError,
     KlingError,
     RateLimited,
+    RequestRefused,
     ServerError,
     TransportError,
 )
@@ -45,7 +47,10 @@ def created_nothing(error: KlingError) -> bool:
         return error.code == MAINTENANCE
     if type(error) is APIError:
         return isinstance(error.code, int) and 1000 <= error.code < 2000
-    return isinstance(error, ConnectFailed | ConfigurationError | APIError)
+    # A journal that cannot take the intent, or an id it refuses: nothing was sent.
+    return isinstance(
+        error, ConnectFailed | ConfigurationError | JournalError | RequestRefused | APIError
+    )
 
 
 def next_delay(

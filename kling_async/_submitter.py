@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -21,10 +22,12 @@ from ._errors import (
     KlingError,
     ParallelLimit,
     RateLimited,
+    RequestRefused,
     SubmissionUnknown,
     TaskNotFound,
 )
 from ._events import Hooks, RetryScheduled, TaskSubmitted
+from ._intent import Intent
 from ._job import Job
 from ._record import Record
 from ._results import FromState
@@ -38,6 +41,7 @@ from ._token import Token
 from .endpoints import Request
 
 ResultT = TypeVar("ResultT", bound=FromState)
+ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 
 _LOG = logging.getLogger("kling_async")
 
@@ -45,56 +49,12 @@ _LOG = logging.getLogger("kling_async")
 Body = Mapping[str, Any]
 
 
-class Notes:
-    """Writes down what becomes of a create; this one does not."""
+@dataclass(frozen=True, slots=True)
+class Creation(Generic[ResultT_co]):
+    """A create whose turn has come."""
 
-    async def leaving(self) -> None:
-        """It is about to be sent."""
-
-    async def withdrawn(self) -> None:
-        """It was not sent, or refused: certainly there is no task."""
-
-    async def created(self, state: TaskState, token: str) -> None:
-        """There is a task."""
-
-
-class Intent:
-    """One task that is wanted, and what is known of its create so far."""
-
-    __slots__ = (
-        "body",
-        "external_task_id",
-        "left_before",
-        "lost",
-        "notes",
-        "on_the_wire",
-        "task_id",
-    )
-
-    def __init__(
-        self,
-        external_task_id: str | None = None,
-        *,
-        body: dict[str, Any] | None = None,
-        left_before: float | None = None,
-        notes: Notes | None = None,
-    ) -> None:
-        self.external_task_id = external_task_id
-        """The id it goes by, unless the request names one; None makes one up."""
-        self.body = body
-        """What is sent, where that was made already."""
-        self.left_before = left_before
-        """Seconds since an earlier process may have sent it; None: none has."""
-        self.notes = notes or Notes()
-        self.on_the_wire = False
-        self.lost = left_before is not None
-        """An answer is missing."""
-        self.task_id: str | None = None
-
-    @property
-    def may_exist(self) -> bool:
-        """Whether there is, or may be, a task that is paid for."""
-        return self.on_the_wire or self.lost or self.task_id is not None
+    intent: Intent
+    submit: Callable[[], Awaitable[Task[ResultT_co]]]
 
 
 class Submitter:
@@ -133,11 +93,26 @@ class Submitter:
         """Stop asking what is asked for learning's sake."""
         await self._learning.stop()
 
-    async def slot(self, request: Request[Any]) -> Ticket:
-        """Check the request, and wait for the slots it takes."""
+    async def begin(
+        self, request: Request[ResultT], *, resend: bool = False, intent: Intent | None = None
+    ) -> Creation[ResultT]:
+        """Wait until the request may be submitted."""
+        self.check(request)
+        ticket, intent = await self.slot(request), intent or Intent()
+        return Creation(intent, lambda: self.submit(request, ticket, intent=intent, resend=resend))
+
+    def check(self, request: object) -> None:
+        """Refuse what the provider or the model would refuse."""
+        if not isinstance(request, Request):
+            raise RequestRefused(
+                f"{type(request).__name__} is no request; write Text2Video(prompt=...)"
+            )
         if self._validate:
             for doubt in request.check(self._server.provider.limits):
                 self._server.warn_once(doubt)
+
+    async def slot(self, request: Request[Any]) -> Ticket:
+        """Wait for the slots that the request takes."""
         return await self._slots.take(request.model or "", request.weight)
 
     async def submit(
@@ -145,14 +120,13 @@ class Submitter:
         request: Request[ResultT],
         ticket: Ticket,
         *,
-        intent: Intent | None = None,
+        intent: Intent,
         resend: bool = False,
     ) -> Task[ResultT]:
         """Create the task in the slots of *ticket*, and keep them until it has ended.
 
         Where the caller's own id has a task already, that is the one.
         """
-        intent = intent or Intent()
         try:
             body = intent.body or await self.body(request)
             own_id: str | None = body.get("external_task_id")

@@ -10,6 +10,7 @@ import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import settings
 
+from kling_async._database import _Job
 from tests import virtual_time
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ def blocking_calls_are_errors() -> Iterator[None]:
     watch.activate()
     yield
     watch.deactivate()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def journals_hold_the_clock() -> Iterator[None]:
+    """A journal writes in a thread of its own, which virtual time would not wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Job, "answer", virtual_time.hold(_Job.answer))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -238,7 +238,7 @@ async def test_key_in_place_of_a_provider_is_explained() -> None:
 @pytest.mark.parametrize("thing", ["A boat", {"prompt": "A boat"}, Text2Video])
 async def test_what_is_no_request_is_explained(thing: Any) -> None:
     async with official(Emulator()) as kling:
-        with pytest.raises(ConfigurationError, match="no request; write submit"):
+        with pytest.raises(RequestRefused, match="is no request; write Text2Video"):
             await kling.submit(thing)
 
 

@@ -266,7 +266,7 @@ async def test_one_bad_request_is_an_outcome() -> None:
 
     assert [outcomes[index].ok for index in range(5)] == [True, False, False, False, True]
     assert isinstance(outcomes[1].error, RequestRefused)
-    with pytest.raises(RequestRefused, match="item 2 is str"):
+    with pytest.raises(RequestRefused, match="str is no request"):
         outcomes[2].unwrap()
 
 

@@ -5,7 +5,7 @@ thread is busy (anyio's, trio's, or an executor's), since nobody can know when i
 Three limits:
 
 - Other processes, real servers and threads started by hand are not seen: the clock jumps past them.
-  Mark such a test `real_time`.
+  Mark such a test `real_time`, or let `hold` wrap what waits for them.
 - A worker thread that itself waits for virtual time, as by `from_thread.run(anyio.sleep, 5)`, is
   busy and so stops the clock: the test hangs until its time-out.
 - `time.time()` and `time.monotonic()` are as real as ever.
@@ -16,20 +16,38 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple
 
 import trio
 from anyio._backends._asyncio import WorkerThread  # no public way tells which of them are busy
 from trio.testing import MockClock, active_thread_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 GRACE = 0.001  # real seconds to listen for a busy thread before looking at the threads again
+
+
+_held: set[object] = set()
+
+
+def hold(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The same, but both clocks stand still until it has returned."""
+
+    async def held(*args: P.args, **kwargs: P.kwargs) -> T:
+        one = object()
+        _held.add(one)
+        try:
+            return await call(*args, **kwargs)
+        finally:
+            _held.discard(one)
+
+    return held
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -47,7 +65,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
     def has_busy_threads(self) -> bool:
-        return bool(self._jobs) or any(
+        return bool(self._jobs or _held) or any(
             isinstance(thread, WorkerThread)
             and thread.loop is self
             and not thread.stopping
@@ -95,7 +113,7 @@ class HoldForThreads(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         # Threads begin and are joined in a step of some task, so no idle moment goes unseen.
-        threshold = float("inf") if active_thread_count() else 0.0
+        threshold = float("inf") if active_thread_count() or _held else 0.0
         if self._clock.autojump_threshold != threshold:
             self._clock.autojump_threshold = threshold
 

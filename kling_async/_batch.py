@@ -1,0 +1,128 @@
+"""Batch: many requests through a journal, so that whatever stops it is only a pause."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Self, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from ._export import check_format, export
+from ._journal import Journal, Stage
+from ._results import FromState
+from ._rows import BatchOutcome, Rows
+
+ResultT = TypeVar("ResultT", bound=FromState)
+
+_LOG = logging.getLogger("kling_async")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How far a batch has come, all runs together."""
+
+    saved: int
+    succeeded: int
+    """With a result, but not on the disk."""
+    failed: int
+    running: int
+    unknown: int
+    """Creates whose answer is missing: they are looked up by the next run."""
+    unsubmitted: int
+    """Seen, and not submitted yet; rows that were never read are not counted."""
+    units: Decimal
+    """What all this has cost, estimates where the server has not said yet."""
+
+    def __str__(self) -> str:
+        done = self.saved + self.succeeded
+        return (
+            f"{done} done, {self.failed} failed, {self.running} running, {self.unknown} unknown,"
+            f" {self.unsubmitted} not submitted, {self.units:f} units"
+        )
+
+
+class Batch(Generic[ResultT]):
+    """Requests whose progress is kept in a file; made by `kling.batch`.
+
+    Example:
+        async with kling.batch("boats.db", requests, out="videos/") as batch:
+            async for outcome in batch:
+                print(outcome.key, outcome.files if outcome.ok else outcome.error)
+        print(batch.summary())
+    """
+
+    def __init__(self, journal: Journal, rows: Rows[ResultT]) -> None:
+        self._journal = journal
+        self._rows = rows
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        await self._rows.check()
+        await self._journal.open()
+        try:
+            await self._rows.resume()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._journal.aclose()
+            raise
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        self._rows.outcomes.leave()
+        if error is not None and not isinstance(error, Exception):
+            _LOG.warning("stopping, once the creates on the wire are answered: %s", self._advice())
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._rows.outcomes.aclose()
+        except BaseException:
+            _LOG.warning("left at once: %s", self._advice())
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._journal.aclose()
+
+    def __aiter__(self) -> AsyncIterator[BatchOutcome[ResultT]]:
+        if not self._open:
+            raise RuntimeError("open the batch first: async with kling.batch(...) as batch")
+        return cast("AsyncIterator[BatchOutcome[ResultT]]", aiter(self._rows.outcomes))
+
+    @property
+    def pending(self) -> list[str]:
+        """Tokens of the tasks of this run that were paid for and not handed out yet."""
+        return self._rows.outcomes.pending
+
+    def summary(self) -> Summary:
+        """How far it has come, all runs together."""
+        counts = self._journal.counts
+        return Summary(
+            saved=counts[Stage.SAVED],
+            succeeded=counts[Stage.SUCCEEDED],
+            failed=counts[Stage.FAILED],
+            running=counts[Stage.RUNNING],
+            unknown=counts[Stage.INTENDED],
+            unsubmitted=counts[None],
+            units=self._journal.spent,
+        )
+
+    async def export(self, target: str | os.PathLike[str]) -> None:
+        """Write all rows with what became of them to *target*, a .jsonl or .csv file."""
+        path = Path(target)
+        check_format(path)
+        await anyio.to_thread.run_sync(export, self._journal.path, path)
+
+    def _advice(self) -> str:
+        return f"{self.summary()}; run the same batch on {self._journal.path} again to go on"

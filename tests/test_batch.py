@@ -1,0 +1,420 @@
+"""A batch ends every row, goes on after any stop, and pays for nothing twice."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from kling_async import (
+    AuthenticationError,
+    BatchOutcome,
+    BatchStopped,
+    CometAPI,
+    ConfigurationError,
+    ContentRejected,
+    DownloadError,
+    Image2Video,
+    JournalError,
+    Kling,
+    KlingAI,
+    Request,
+    RequestChanged,
+    RequestRefused,
+    SubmissionUnknown,
+    Task,
+    TaskFailed,
+    Text2Video,
+    VideoResult,
+)
+from kling_async.emulator import Emulator, Fault
+from tests.media_samples import png
+
+KEY = "a-secret-key-0123456789"
+Found = BatchOutcome[VideoResult]
+
+
+def official(emulator: Emulator, **options: Any) -> Kling:
+    return Kling(KlingAI(KEY), transport=emulator.transport(), **options)
+
+
+def creates(emulator: Emulator) -> int:
+    return sum(seen.method == "POST" for seen in emulator.requests)
+
+
+def boats(*numbers: int) -> list[Text2Video]:
+    return [Text2Video(prompt=f"Boat {number}") for number in numbers]
+
+
+class Harbour:
+    """A journal and a folder, on which runs follow each other, each with a client of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.emulator = Emulator(duration=30)
+        self.folder = folder
+        self.out = folder / "videos"
+        self.path = folder / "boats.db"
+        self.summary = ""
+
+    async def run(
+        self, requests: Iterable[Request[VideoResult]], client: Kling | None = None, **options: Any
+    ) -> list[Found]:
+        """A whole run; what it came to is in `summary`, also when it raises."""
+        async with client or official(self.emulator) as kling:
+            batch = kling.batch(self.path, requests, **{"out": self.out, **options})
+            try:
+                async with batch:
+                    return [outcome async for outcome in batch]
+            finally:
+                self.summary = str(batch.summary())
+
+    @property
+    def paid(self) -> int:
+        return len(self.emulator.ledger)
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.out.glob("*"))
+
+
+@pytest.fixture
+def harbour(tmp_path: Path) -> Harbour:
+    return Harbour(tmp_path)
+
+
+async def test_every_row_ends_in_a_file(harbour: Harbour) -> None:
+    outcomes = await harbour.run(boats(*range(5)))
+
+    assert sorted(outcome.index for outcome in outcomes) == list(range(5))
+    assert sorted(path for outcome in outcomes for path in outcome.files) == harbour.files
+    assert len(harbour.files) == harbour.paid == 5
+    assert harbour.summary.startswith("5 done, 0 failed")
+
+
+async def test_second_run_costs_nothing_and_tells_the_same(harbour: Harbour) -> None:
+    first = await harbour.run(boats(*range(5)))
+    asked = len(harbour.emulator.requests)
+    second = await harbour.run(boats(*range(5)))
+
+    def told(outcomes: list[Found]) -> list[object]:
+        return sorted((o.index, o.key, o.result, o.files, o.token) for o in outcomes)
+
+    assert told(second) == told(first)
+    assert len(harbour.emulator.requests) == asked
+
+
+async def test_requests_may_come_go_and_move(harbour: Harbour) -> None:
+    await harbour.run(boats(1, 2, 3))
+    await harbour.run(boats(3, 7, 1))
+
+    assert harbour.paid == 4
+    assert harbour.summary.startswith("4 done")
+
+
+async def test_equal_requests_are_rows_of_their_own(harbour: Harbour) -> None:
+    outcomes = await harbour.run(boats(1, 1, 1))
+    await harbour.run(boats(1, 1))
+
+    assert harbour.paid == 3
+    assert len({outcome.key for outcome in outcomes}) == 3
+
+
+async def test_image_is_known_by_its_content(harbour: Harbour) -> None:
+    one, other = harbour.folder / "one.png", harbour.folder / "other.png"
+    one.write_bytes(png(640, 640))
+    other.write_bytes(png(640, 640))
+    await harbour.run([Image2Video(image=one, prompt="it yawns")])
+    await harbour.run([Image2Video(image=other, prompt="it yawns")])
+    other.write_bytes(png(641, 640))
+    await harbour.run([Image2Video(image=other, prompt="it yawns")])
+
+    assert harbour.paid == 2
+    assert harbour.path.stat().st_size < 100_000
+
+
+async def test_key_names_a_row(harbour: Harbour) -> None:
+    outcomes = await harbour.run(boats(1), key=lambda request: "first")
+
+    assert outcomes[0].key == "first"
+
+
+async def test_changed_request_of_a_key_is_an_error_that_shows_the_difference(
+    harbour: Harbour,
+) -> None:
+    await harbour.run(boats(1), key=lambda request: "first")
+    [outcome] = await harbour.run(boats(2), key=lambda request: "first")
+
+    assert isinstance(outcome.error, RequestChanged)
+    assert "prompt: 'Boat 1' before, 'Boat 2' now" in str(outcome.error)
+    assert harbour.paid == 1
+
+
+async def test_key_that_comes_twice_is_an_error_of_its_row(harbour: Harbour) -> None:
+    outcomes = await harbour.run(boats(1, 1, 2), key=lambda request: str(request)[-3:])
+    bad = [outcome for outcome in outcomes if not outcome.ok]
+
+    assert harbour.paid == 2
+    assert [type(outcome.error) for outcome in bad] == [RequestRefused]
+
+
+async def test_own_ids_are_keys_and_outlive_the_journal(harbour: Harbour) -> None:
+    request = Text2Video(prompt="A boat", external_task_id="boat-1")
+    [first] = await harbour.run([request])
+    harbour.path.unlink()
+    [second] = await harbour.run([request])
+
+    assert first.key == second.key == "boat-1"
+    assert first.token == second.token
+    assert harbour.paid == 1
+
+
+@pytest.mark.parametrize("own_id", [None, "boat-1"])
+async def test_failed_row_is_kept_and_paid_for_again_only_when_asked(
+    harbour: Harbour, own_id: str | None
+) -> None:
+    request = Text2Video(prompt="A boat", external_task_id=own_id)
+    harbour.emulator.faults.add(Fault.FAIL, message="too dark")
+    [first] = await harbour.run([request])
+    [second] = await harbour.run([request])
+
+    assert isinstance(first.error, TaskFailed)
+    assert isinstance(second.error, TaskFailed)
+    assert "too dark" in str(second.error)
+    assert (second.token, harbour.paid) == (first.token, 1)
+
+    [third] = await harbour.run([request], retry_failed=True)
+    assert third.ok
+    assert harbour.paid == 2
+    assert harbour.emulator.ledger.billed_twice == {}
+    assert harbour.summary.startswith("1 done, 0 failed")
+
+
+async def test_refused_row_is_kept_with_its_reason_and_cost_nothing(harbour: Harbour) -> None:
+    harbour.emulator.faults.add(Fault.CONTENT, on="create")
+    await harbour.run(boats(1))
+    [outcome] = await harbour.run(boats(1))
+
+    assert isinstance(outcome.error, ContentRejected)
+    assert harbour.summary == ("0 done, 1 failed, 0 running, 0 unknown, 0 not submitted, 0 units")
+
+
+async def test_bad_request_is_an_outcome_and_no_row(harbour: Harbour) -> None:
+    requests: list[Any] = ["boat", Text2Video(prompt="x" * 9999), *boats(1)]
+    outcomes = sorted(await harbour.run(requests), key=lambda outcome: outcome.index)
+
+    assert [outcome.ok for outcome in outcomes] == [False, False, True]
+    assert isinstance(outcomes[0].error, RequestRefused)
+    assert isinstance(outcomes[1].error, RequestRefused)
+    assert harbour.summary.startswith("1 done, 0 failed")
+
+
+@pytest.mark.parametrize("fault", [Fault.ARREARS, Fault.PACK_EXHAUSTED, Fault.ACCOUNT])
+async def test_empty_account_stops_the_batch_and_keeps_everything(
+    harbour: Harbour, fault: Fault
+) -> None:
+    harbour.emulator.faults.add(fault, on="create", after=3, times=99)
+    with pytest.raises(BatchStopped, match="no other request would fare better") as caught:
+        await harbour.run(boats(*range(50)), max_at_once=2)
+
+    assert caught.value.__cause__ is not None
+    assert harbour.paid == len(harbour.files) == 3
+    assert creates(harbour.emulator) <= 5
+
+    harbour.emulator.faults.clear()
+    await harbour.run(boats(*range(50)))
+    assert harbour.paid == len(harbour.files) == 50
+
+
+async def test_bad_key_stops_the_batch_at_once(harbour: Harbour) -> None:
+    emulator = Emulator(keys={"another"})
+    with pytest.raises(BatchStopped) as caught:
+        await harbour.run(boats(*range(50)), official(emulator), max_at_once=2)
+
+    assert isinstance(caught.value.__cause__, AuthenticationError)
+    assert len(emulator.requests) <= 2
+
+
+async def test_batch_may_stop_at_the_first_failure(harbour: Harbour) -> None:
+    harbour.emulator.faults.add(Fault.CONTENT, on="create", after=2)
+    with pytest.raises(BatchStopped, match="a row failed") as caught:
+        await harbour.run(boats(*range(50)), max_at_once=2, on_failure="stop")
+
+    assert isinstance(caught.value.__cause__, ContentRejected)
+    assert harbour.paid == len(harbour.files) < 5
+
+    await harbour.run(boats(*range(50)), on_failure="stop")  # not for what failed before
+    assert harbour.paid == 49
+
+
+async def test_unknown_word_for_what_a_failure_does_is_refused(harbour: Harbour) -> None:
+    with pytest.raises(ConfigurationError, match="on_failure"):
+        await harbour.run(boats(1), on_failure="ignore")
+
+
+async def test_folder_that_cannot_be_written_costs_nothing(harbour: Harbour) -> None:
+    harbour.out.write_text("a file")
+    with pytest.raises(DownloadError, match="cannot save anything in"):
+        async with official(harbour.emulator) as kling:
+            async with kling.batch(harbour.path, boats(1), out=harbour.out):
+                pytest.fail("it was opened")
+
+    assert not harbour.emulator.requests
+
+
+async def test_hook_is_awaited_before_the_first_question(harbour: Harbour) -> None:
+    told: list[str] = []
+
+    async def note(task: Task[VideoResult]) -> None:
+        await anyio.sleep(1)
+        assert [seen.method for seen in harbour.emulator.requests] == ["POST"]
+        told.append(task.token)
+
+    [outcome] = await harbour.run(boats(1), on_submitted=note)
+    assert told == [outcome.token]
+
+
+async def test_hook_that_fails_costs_no_video(
+    harbour: Harbour, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(task: Task[VideoResult]) -> None:
+        raise LookupError("no database")
+
+    [outcome] = await harbour.run(boats(1), on_submitted=fail)
+    assert outcome.ok
+    assert "no database" in caplog.text
+
+
+async def test_broken_off_run_goes_on(harbour: Harbour) -> None:
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, boats(*range(9)), out=harbour.out) as batch:
+            async for _ in batch:
+                break
+            assert len(batch.pending) == harbour.paid - 1
+    outcomes = await harbour.run(boats(*range(9)))
+
+    assert len(outcomes) == harbour.paid == len(harbour.files) == 9
+
+
+async def test_tasks_of_an_earlier_run_hold_slots(harbour: Harbour) -> None:
+    harbour.emulator = Emulator(duration=500, parallel=4)
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, boats(*range(9)), out=harbour.out) as batch:
+            with anyio.move_on_after(60):
+                await anext(aiter(batch))
+    refused = creates(harbour.emulator) - harbour.paid
+    await harbour.run(reversed(boats(*range(9))), official(harbour.emulator, max_at_once=4))
+
+    assert harbour.paid == len(harbour.files) == 9
+    assert creates(harbour.emulator) - harbour.paid == refused
+
+
+async def test_row_that_is_no_longer_asked_for_is_saved_all_the_same(harbour: Harbour) -> None:
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, boats(1, 2), out=harbour.out) as batch:
+            with anyio.move_on_after(10):
+                await anext(aiter(batch))
+    outcomes = await harbour.run(boats(2))
+
+    assert len(outcomes) == 1
+    assert harbour.paid == len(harbour.files) == 2
+
+
+async def test_lost_create_is_found_by_the_end_of_the_batch(harbour: Harbour) -> None:
+    """The server cannot be asked for longer than a look-up is tried."""
+    harbour.emulator.faults.add(Fault.LOST_ANSWER, on="create")
+    harbour.emulator.faults.add(Fault.SERVER_ERROR, on="query", times=8)
+    [outcome] = await harbour.run(boats(1))
+
+    assert outcome.ok
+    assert outcome.index == 0
+    assert harbour.paid == len(harbour.files) == 1
+
+
+async def test_unknown_create_is_reported_by_every_run(harbour: Harbour) -> None:
+    harbour.emulator = Emulator(duration=30, finds_external_id=False, strict_ids=False)
+    harbour.emulator.faults.add(Fault.LOST_ANSWER, on="create")
+
+    def client() -> Kling:
+        return Kling(CometAPI(KEY), transport=harbour.emulator.transport())
+
+    for _ in range(2):
+        [outcome] = await harbour.run(boats(1), client())
+        assert isinstance(outcome.error, SubmissionUnknown)
+        assert harbour.summary.startswith("0 done, 0 failed, 0 running, 1 unknown")
+    assert harbour.paid == 1
+
+    [outcome] = await harbour.run(boats(1), client(), resend=True)
+    assert outcome.ok
+    assert harbour.paid == 2  # as the caller chose
+
+
+async def test_download_that_fails_is_done_by_the_next_run(harbour: Harbour) -> None:
+    harbour.emulator.faults.add(Fault.SERVER_ERROR, on="file", times=99)
+    [first] = await harbour.run(boats(1))
+    harbour.emulator.faults.clear()
+    asked = len(harbour.emulator.requests)
+    [second] = await harbour.run(boats(1))
+
+    assert isinstance(first.error, DownloadError)
+    assert first.result is not None
+    assert second.ok
+    assert len(harbour.files) == harbour.paid == 1
+    assert len(harbour.emulator.requests) == asked + 1
+
+
+async def test_without_a_folder_nothing_is_downloaded_until_there_is_one(harbour: Harbour) -> None:
+    [first] = await harbour.run(boats(1), out=None)
+    assert first.ok
+    assert harbour.summary.startswith("1 done")
+    [second] = await harbour.run(boats(1))
+
+    assert (first.files, len(second.files)) == ((), 1)
+    assert harbour.paid == 1
+
+
+async def test_journal_of_another_provider_is_refused(harbour: Harbour) -> None:
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, boats(1)) as batch:
+            with anyio.move_on_after(10):
+                await anext(aiter(batch))
+    comet = Kling(CometAPI(KEY), transport=harbour.emulator.transport())
+    with pytest.raises(ConfigurationError, match="the token is of provider klingai"):
+        await harbour.run(boats(1), comet)
+    [outcome] = await harbour.run(boats(1))
+
+    assert outcome.ok
+
+
+async def test_journal_in_use_is_refused(harbour: Harbour) -> None:
+    async with official(harbour.emulator) as kling, kling.batch(harbour.path, boats(1)):
+        with pytest.raises(JournalError):
+            async with kling.batch(harbour.path, boats(1)):
+                pytest.fail("it was opened")
+
+
+async def test_batch_must_be_opened_first(harbour: Harbour) -> None:
+    async with official(harbour.emulator) as kling:
+        with pytest.raises(RuntimeError, match="async with"):
+            aiter(kling.batch(harbour.path, boats(1)))
+
+
+async def test_requests_are_read_as_slots_come_free(harbour: Harbour) -> None:
+    read: list[int] = []
+
+    async def endless() -> AsyncIterator[Text2Video]:
+        for number in itertools.count():
+            read.append(number)
+            yield Text2Video(prompt=f"Boat {number}")
+
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, endless(), max_at_once=3) as batch:
+            async for outcome in batch:
+                if outcome.index >= 20:
+                    break
+
+    assert len(read) < 40
+    assert harbour.paid < 40
