@@ -353,7 +353,7 @@ class Kling:
         return await self._server.ask(request.path, task_id)
 
     async def page(self, request: type[Request[Any]], number: int, size: int) -> list[TaskState]:
-        """One page of the account's tasks of the endpoint of *request*."""
+        """One page of the account's tasks; what could not be read has its place, and no id."""
         return await self._server.page(request.path, number, size)
 
     async def download(

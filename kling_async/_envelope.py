@@ -100,13 +100,16 @@ def read_task(reply: Reply) -> TaskState:
 
 
 def read_page(reply: Reply) -> list[TaskState]:
-    """The tasks of a list's answer, in the server's order."""
+    """The items of a list's answer, in the server's order; what is no task has no id."""
     body = _open(reply)
     data = body.get("data")
     if not isinstance(data, list):
         raise BadEnvelope("the answer holds no list", status=reply.status, body=reply.content)
     items = [list(_layers({"data": item})) for item in cast("list[object]", data)]
-    return [_state(layers[0], layers) for layers in items if any(map(_task_id, layers))]
+    # A place on the page counts, whatever stands there: a short page is the last one.
+    return [
+        _state(layers[0], layers) if any(map(_task_id, layers)) else _NO_TASK for layers in items
+    ]
 
 
 def _open(reply: Reply) -> Json:
@@ -215,6 +218,7 @@ def _retry_after(reply: Reply) -> float | None:
     return seconds if seconds is not None and seconds >= 0 else None
 
 
+_NO_TASK = TaskState("", TaskStatus.UNKNOWN)
 _NO_RESULT: Json = {}
 _LONGEST_TEXT = 2000
 

@@ -26,6 +26,7 @@ _DEEPEST = LARGEST_PAGE * LAST_PAGE
 _DEEP_INTERVAL = 10.0
 _QUICK_SHARE = 0.95
 _SPARE_ITEMS = 5
+_SAMPLE = 5_000
 _COVERS = 2.5
 # To reckon with too many strangers costs some items a page; with too few, a round.
 _UPWARD, _DOWNWARD = 0.7, 0.3
@@ -44,7 +45,9 @@ class _Plan(NamedTuple):
     cost: float
     """Pages that a round takes on the average."""
     depths: Sequence[float]
-    """Where our tasks are thought to be."""
+    """Where our tasks are thought to be, or some of them."""
+    stride: int
+    """How many tasks each of those depths stands for."""
     deep: bool
 
 
@@ -138,7 +141,7 @@ class Listing:
         sinking = reading.plan.quick - reading.plan.spare - first
         for position, job in enumerate(items):
             if job is not None and job in self._jobs:
-                reading.hits += job.told < reading.start
+                reading.hits += job.told <= reading.start
                 job.told = now
                 job.covered = quick_cover if position < sinking else deep_cover
                 self._unplaced -= job.place is None
@@ -170,7 +173,10 @@ class Listing:
 
     def _plan(self, now: float, lull: float) -> _Plan:
         head = self._head_at(now)
-        depths = sorted(head - job.place for job in self._jobs if job.place is not None)
+        # Of very many only some are looked at, the first and deepest among them.
+        stride = 1 + len(self._jobs) // _SAMPLE
+        jobs = islice(self._jobs, 0, None, stride)
+        depths = sorted(head - job.place for job in jobs if job.place is not None)
         # New tasks push the others down until the next round has been read.
         grown = (head - self._head_before) / max(now - self._planned, lull)
         spare = _SPARE_ITEMS + grown * lull
@@ -183,7 +189,7 @@ class Listing:
         deep = now >= self._deep_due or _pages(full) == _pages(quick)
         reach = full if deep else quick
         extra = (_pages(full) - _pages(quick)) * lull / self._deep_interval
-        return _Plan(quick, reach, spare, _pages(quick) + extra, depths, deep)
+        return _Plan(quick, reach, spare, _pages(quick) + extra, depths, stride, deep)
 
     def _unexplored(self) -> float:
         """How deep to look for tasks whose place is unknown: ever deeper, while it pays."""
@@ -230,7 +236,8 @@ class Listing:
         if reading.done < reading.pages:
             return
         self._round = None
-        self._span = now - reading.start
+        if not reading.broken:  # or the cover of what it showed would span the outage too
+            self._span = now - reading.start
         if reading.plan.deep:
             self._deep_interval = max(_DEEP_INTERVAL, 3 * self._span)
             self._explored = inf if reading.ended else reading.plan.reach
@@ -246,7 +253,7 @@ class Listing:
         plan = reading.plan
         # What sank out of reach is no sign of disorder, as the next round reaches deeper.
         expected = bisect_right(plan.depths, plan.reach - plan.spare - reading.sunk)
-        if 2 * reading.hits >= expected:
+        if 2 * reading.hits >= expected * plan.stride:
             self._misses = 0
             return
         self._misses += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 from random import Random
 from weakref import WeakValueDictionary
 
@@ -79,7 +79,7 @@ class Poller:
         self._workers: anyio.abc.TaskGroup | None = None
         self._staff = 0
         self._bell: anyio.Event | None = None
-        self._until: float | None = None
+        self._until = inf
         self._bench: list[anyio.Event] = []
         self._called = False
         self._closed = False
@@ -87,7 +87,7 @@ class Poller:
     def watch(self, record: Record) -> None:
         """Somebody waits for this task from now on."""
         record.watchers += 1
-        if record.watchers > 1:
+        if record.watchers > 1 and record.error is None:
             return
         if record.state.status.is_terminal:
             if record.ticket.stage == "running":  # the create's own answer said so
@@ -234,14 +234,14 @@ class Poller:
 
     async def _rest(self, until: float | None, now: float) -> None:
         if self._bell is None:
-            self._bell, self._until = anyio.Event(), until
+            self._bell, self._until = anyio.Event(), inf if until is None else until
             try:
                 with anyio.move_on_after(self._nap(until, now)):
                     await self._bell.wait()
             finally:
                 self._bell = None
             return
-        if until is not None and (self._until is None or until < self._until):
+        if until is not None and until < self._until:
             self._bell.set()
         place = anyio.Event()
         self._bench.append(place)
@@ -258,9 +258,12 @@ class Poller:
         return max(_SHORTEST_NAP, until - now)
 
     def _call_another(self) -> None:
-        if self._bell is not None or self._called:
+        if self._bell is not None:
+            if self._schedule.due < self._until:  # more is due than when he looked
+                self._bell.set()
+        elif self._called:
             return
-        if self._bench:
+        elif self._bench:
             self._called = True
             self._bench.pop().set()
         elif self._staff < self._polling.max_polls_at_once and self._workers is not None:

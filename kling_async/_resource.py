@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import cache, wraps
+from inspect import Parameter, Signature
+from types import SimpleNamespace
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+
+from pydantic.fields import FieldInfo
 
 from ._results import FromState
 from ._state import TaskState
@@ -11,6 +16,7 @@ from ._task import Task
 from .endpoints import Request
 
 P = ParamSpec("P")
+T = TypeVar("T")
 ResultT = TypeVar("ResultT", bound=FromState)
 
 LARGEST_PAGE = 500
@@ -32,7 +38,7 @@ class Owner(Protocol):
         ...
 
     async def page(self, request: type[Request[Any]], number: int, size: int, /) -> list[TaskState]:
-        """Ask for one page of tasks."""
+        """Ask for one page of tasks; an item that is none has no id."""
         ...
 
 
@@ -48,6 +54,8 @@ class Resource(Generic[P, ResultT]):
         self._owner = owner
         self._request = request
         self._model = model
+        for call in (self.submit, self.run):
+            setattr(self, call.__name__, _shown(call, model))
 
     def __repr__(self) -> str:
         return f"<Resource {self._model.endpoint}>"
@@ -72,8 +80,39 @@ class Resource(Generic[P, ResultT]):
         while True:
             states = await self._owner.page(self._model, number, page_size)
             for state in states:
-                yield state
+                if state.id:
+                    yield state
             # There is no total and no cursor: a short page is the last one.
             if len(states) < page_size:
                 return
             number += 1
+
+
+def _shown(
+    call: Callable[P, Coroutine[Any, Any, T]], model: type[Request[Any]]
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The call, with the model's fields where help() and notebooks look for its keywords."""
+
+    @wraps(call)
+    async def shown(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await call(*args, **kwargs)
+
+    returns = call.__annotations__["return"]
+    shown.__signature__ = Signature(_keywords(model), return_annotation=returns)  # type: ignore[attr-defined]
+    return shown
+
+
+@cache
+def _keywords(model: type[Request[Any]]) -> list[Parameter]:
+    """The fields, the endpoint's own first; pydantic's signature lacks them before first use."""
+    fields = sorted(model.model_fields.items(), key=lambda item: item[0] in Request.model_fields)
+    types = SimpleNamespace(__annotations__={name: field.annotation for name, field in fields})
+    hints = get_type_hints(types)  # without what only validators read
+    return [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=_default(field), annotation=hints[name])
+        for name, field in fields
+    ]
+
+
+def _default(field: FieldInfo) -> object:
+    return Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)

@@ -56,6 +56,13 @@ class Schedule:
     def __len__(self) -> int:
         return self._watched
 
+    @property
+    def due(self) -> float:
+        """A time before which there is no move; inf: until a job is watched or an answer comes."""
+        if self._out >= self._bound:
+            return inf
+        return min(self._urgent.first(), self._routine.first(), self._sweep_due)
+
     def watch(self, job: Job, now: float) -> None:
         """Ask about a task from now on; at once if its age is not known."""
         if job.watched:
@@ -105,7 +112,7 @@ class Schedule:
         job = self._urgent.pop(now)
         move = self._take_turns(now) if job is None else self._ask(job, now)
         if move is None:
-            return self._sleep()
+            return Sleep(None if (due := self.due) == inf else due)
         self._out += 1
         return move
 
@@ -217,10 +224,6 @@ class Schedule:
             self._urgent.add(job, job.wanted)
         else:
             self._routine.add(job, at)
-
-    def _sleep(self) -> Sleep:
-        until = min(self._urgent.first(), self._routine.first(), self._sweep_due)
-        return Sleep(None if until == inf else until)
 
     def _add_to_list(self, job: Job, now: float) -> None:
         listing = self._listings.get(job.path)

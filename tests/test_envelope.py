@@ -313,11 +313,12 @@ def test_page_holds_its_tasks_in_order() -> None:
     assert [state.raw for state in states] == items
 
 
-def test_junk_in_a_page_is_passed_over() -> None:
+def test_junk_in_a_page_keeps_its_place() -> None:
     junk: list[Any] = [None, 7, "x", [], {}, {"task_status": "succeed"}, {"task_id": None}]
     states = read_page(answer(kling([*junk, {"task_id": "7", "task_status": "succeed"}])))
 
-    assert [state.id for state in states] == ["7"]
+    assert [state.id for state in states] == [*[""] * len(junk), "7"]
+    assert {state.status for state in states[:-1]} == {UNKNOWN}
 
 
 def test_page_past_the_end_is_empty() -> None:
@@ -637,7 +638,7 @@ def assert_read(reply: Reply) -> None:
     except KlingError as error:
         str(error)
     try:
-        states.extend(read_page(reply))
+        states.extend(state for state in read_page(reply) if state.id)
     except KlingError as error:
         str(error)
     for state in states:

@@ -13,6 +13,7 @@ import pytest
 
 from kling_async._durations import Durations
 from kling_async._job import Ask, Job, Sleep, Sweep
+from kling_async._listing import Listing
 from kling_async._polling import Polling
 from kling_async._schedule import Schedule
 
@@ -51,6 +52,7 @@ class World:
     polling: Polling = field(default_factory=Polling)
     order: Callable[[list[Item]], list[Item]] = newest_first
     refuses: bool = False
+    page_takes: float = 0.5
 
     def __post_init__(self) -> None:
         self.schedule = Schedule(self.polling, Random(1), lists=True, durations=Durations())
@@ -93,7 +95,8 @@ class World:
                 self.at(self.now + 0.2, lambda job=move.job: self._answer(job))  # type: ignore[misc]
             else:
                 self.sweeps.append((self.now, move))
-                self.at(self.now + 0.25, lambda sweep=move: self._read(sweep))  # type: ignore[misc]
+                when = self.now + self.page_takes / 2
+                self.at(when, lambda sweep=move: self._read(sweep))  # type: ignore[misc]
         if move.until is not None and not self.now < self._wake <= move.until:
             self._wake = move.until
             self.at(move.until, lambda: None)
@@ -110,7 +113,7 @@ class World:
         first = (sweep.page - 1) * sweep.size
         page = self.order(self.items)[first : first + sweep.size]
         over = [item for item in page if item.ends <= self.now]
-        self.at(self.now + 0.25, lambda: self._show(sweep, page, over))
+        self.at(self.now + self.page_takes / 2, lambda: self._show(sweep, page, over))
 
     def _show(self, sweep: Sweep, page: list[Item], over: list[Item]) -> None:
         if self.refuses:
@@ -258,6 +261,72 @@ def test_list_that_recovers_is_read_again() -> None:
     world.run(200)
 
     assert not [when for when, _ in world.asks if when > 150]
+
+
+def test_list_that_takes_longer_than_the_pause_between_rounds_is_no_miss() -> None:
+    world = World(page_takes=4)
+    for _ in range(100):
+        world.create(takes=60)
+
+    world.run(90)
+
+    assert not [when for when, _ in world.asks if when > 10]
+    assert len(world.lags) == 100
+    assert max(world.lags) < 8
+
+
+def test_outage_in_a_round_puts_no_question_off() -> None:
+    schedule = Schedule(Polling(jitter=0), Random(1), lists=True, durations=Durations())
+    jobs = [Job(str(number), PATH, "kind", born=0.0) for number in range(50)]
+    for job in jobs:
+        schedule.watch(job, 0.0)
+    lost = schedule.next(10)
+    assert isinstance(lost, Sweep)
+    schedule.failed(lost, 100, hint=1, whole=True)
+    back = next(move for _ in jobs if isinstance(move := schedule.next(110), Sweep))
+
+    schedule.swept(back, 110, jobs)
+
+    assert max(job.covered for job in jobs) < 130
+
+
+class Counted(Job):
+    """A task that knows how often anybody asks for its place."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> object:
+        Counted.looks += name == "place"
+        return super().__getattribute__(name)
+
+
+def test_round_of_very_many_tasks_begins_without_a_look_at_each() -> None:
+    listing = Listing(PATH, Polling())
+    for number in range(50_000):
+        listing.add(Counted(str(number), PATH, "kind", born=number / 1000), number / 1000)
+    Counted.looks = 0
+
+    sweep = listing.next(50, lambda job, now: True)
+
+    assert sweep is not None
+    assert sweep.size > 490
+    assert Counted.looks < 12_000
+
+
+@pytest.mark.parametrize("order", [newest_first, at_random])
+def test_every_task_is_found_where_only_some_are_looked_at(
+    order: Callable[[list[Item]], list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_async._listing._SAMPLE", 20)
+    world = World(order=order)
+    world.create_steadily(0.5, takes=60, until=300)
+    world.create_steadily(0.5, takes=60, until=300, ours=False)
+
+    world.run(400)
+
+    assert len(world.lags) == 600
+    assert max(world.lags) < 16
+    assert order is at_random or len(world.asks) < 60
 
 
 def test_tasks_of_unknown_place_are_looked_for_deeper_and_deeper() -> None:

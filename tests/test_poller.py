@@ -15,7 +15,6 @@ import pytest
 from kling_async import (
     AuthenticationError,
     ClientClosed,
-    CometAPI,
     Event,
     Kling,
     KlingAI,
@@ -31,6 +30,7 @@ from kling_async import (
 )
 from kling_async._job import Job
 from kling_async.emulator import Emulator, Fault
+from tests.known_server import KnownCometAPI
 
 KEY = "a-secret-key-0123456789"
 BOAT = Text2Video(prompt="A boat")
@@ -40,7 +40,7 @@ Boats = list[Task[VideoResult]]
 
 def single(emulator: Emulator, polling: Polling | None = None) -> Kling:
     """A client whose server has no lists."""
-    return Kling(CometAPI(KEY), transport=emulator.transport(), polling=polling)
+    return Kling(KnownCometAPI(KEY), transport=emulator.transport(), polling=polling)
 
 
 def official(emulator: Emulator, polling: Polling | None = None) -> Kling:
@@ -71,7 +71,7 @@ def polls(emulator: Emulator) -> list[float]:
     return [seen.at for seen in emulator.requests if seen.method == "GET"]
 
 
-@pytest.mark.parametrize("make", [KlingAI, CometAPI])
+@pytest.mark.parametrize("make", [KlingAI, KnownCometAPI])
 async def test_every_result_arrives_though_a_third_of_the_polls_fail(make: type[KlingAI]) -> None:
     emulator, number = Emulator(duration=lambda random, _: random.uniform(5, 60)), 200
     async with Kling(make(KEY), transport=emulator.transport(), max_at_once=number) as kling:
@@ -534,7 +534,7 @@ async def test_task_that_had_ended_when_created_keeps_no_slot() -> None:
         return httpx.Response(200, json={"code": 0, "data": task})
 
     transport = httpx.MockTransport(handle)
-    async with Kling(CometAPI(KEY), transport=transport, max_at_once=1) as kling:
+    async with Kling(KnownCometAPI(KEY), transport=transport, max_at_once=1) as kling:
         for _ in range(3):
             await kling.run(BOAT)
 

@@ -86,7 +86,7 @@ class Provider(ABC):
             raise self._in_context(error) from None
 
     def read_page(self, reply: Reply) -> list[TaskState]:
-        """The tasks on a page."""
+        """The items of a page; what is no task has no id."""
         reply = self._without_secrets(reply)
         try:
             return read_page(reply)
@@ -98,9 +98,11 @@ class Provider(ABC):
 
     def _without_secrets(self, reply: Reply) -> Reply:
         content, headers = reply.content, reply.headers
+        text = "\n".join([*headers.values(), content.decode("latin-1")])
+        escaped = any(eager.search(text) for eager in _EAGER)
         for secret in self.secrets():
             # What is shorter is no live key, and may be a word of the answer itself.
-            if len(secret) < _SHORTEST_SECRET:
+            if len(secret) < _SHORTEST_SECRET or not (escaped or _run(secret) in text):
                 continue
             pattern = _spellings(secret)
             headers = {name: pattern.sub("***", value) for name, value in headers.items()}
@@ -130,6 +132,16 @@ class Provider(ABC):
 
 _SHORTEST_SECRET = 8
 _ESCAPES = re.compile(rb"[\\%]|&(?:#|amp|lt|gt|quot)")
+# What no ordinary answer holds: escapes of letters and digits, a backslash before one. Without
+# them a key's run of those stands as it is. Three patterns, as a literal is found fastest.
+_HEX = "(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"
+_EAGER = [re.compile(p) for p in (rf"%{_HEX}", rf"\\(?:u00{_HEX}|[0-9A-Za-tv-z])", "&#")]
+
+
+@lru_cache(maxsize=16)
+def _run(secret: str) -> str:
+    """The key's longest run of letters and digits; u is none, as \\u begins any escape."""
+    return max(re.findall("[0-9A-Za-tv-z]+", secret), key=len, default="")
 
 
 @lru_cache(maxsize=16)
@@ -142,7 +154,7 @@ def _spelling(character: str) -> str:
     number, plain = ord(character), re.escape(character)
     html = re.escape(escape(character))
     return (
-        rf"(?:{plain}|{html}|\\{{1,8}}(?:{plain}|u00(?i:{number:02x}))|%(?i:{number:02x})"
+        rf"(?:{plain}|{html}|\\\\{{0,7}}(?:{plain}|u00(?i:{number:02x}))|%(?i:{number:02x})"
         rf"|&#0*(?:{number}|[xX]0*(?i:{number:x}));)"
     )
 

@@ -15,8 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_async import CometAPI, ConfigurationError, Gateway, KlingAI, KlingError, Provider
+from kling_async import (
+    BadEnvelope,
+    CometAPI,
+    ConfigurationError,
+    Gateway,
+    KlingAI,
+    KlingError,
+    Provider,
+)
 from kling_async._exchange import Reply
+from kling_async.providers._base import _spellings
 from tests.wire import answer, kling
 
 KEY = "sk-Kq7/wE+r9=Tz&4<Xp>'\"\\uM-3_a"
@@ -44,6 +53,16 @@ def lower_percent(text: str) -> str:
     return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(text, safe=""))
 
 
+def eager_percent(text: str) -> str:
+    """The text as an eager URL writer writes it."""
+    return "".join(f"%{ord(character):02x}" for character in text)
+
+
+def backslashes(text: str) -> str:
+    """The text as some shells and loggers quote it; this is no JSON."""
+    return "".join(f"\\{character}" for character in text)
+
+
 WRITERS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "json": lambda text: json.dumps(text)[1:-1],
@@ -55,6 +74,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
     "percent": lambda text: quote(text, safe=""),
     "percent but slashes": quote,
     "lower percent": lower_percent,
+    "eager percent": eager_percent,
     "html": html.escape,
     "eager html": eager_html,
 }
@@ -160,6 +180,40 @@ def test_key_cut_by_nothing_leaves_the_rest_readable() -> None:
     state = provider.read_task(answer(kling({"task_id": "7", "note": f"<{KEY}> <i>"})))
 
     assert state.raw["data"] == {"task_id": "7", "note": "<***> <i>"}
+
+
+@given(
+    st.lists(
+        st.sampled_from([str, str, str, *WRITERS.values(), backslashes]),
+        min_size=len(KEY),
+        max_size=len(KEY),
+    ),
+    st.text(),
+)
+def test_key_is_found_however_its_characters_are_written(
+    writers: list[Callable[[str], str]], rest: str
+) -> None:
+    provider, _ = PROVIDERS["cometapi"]
+    key = "".join(write(character) for write, character in zip(writers, KEY, strict=True))
+    reply = Reply(301, {"location": f"/{key}"}, f"<p>{key}{rest}</p>".encode())
+
+    for error in errors_of(provider, reply):
+        assert "/***" in str(error)
+        assert isinstance(error, BadEnvelope)
+        assert error.body.startswith(b"<p>***")
+
+
+@pytest.mark.parametrize("name", ["cometapi", "key pair"], ids=str)
+def test_ordinary_page_is_not_searched_letter_by_letter(name: str) -> None:
+    provider, _ = PROVIDERS[name]
+    address = r"https://f.example/a%2Fb.mp4?x=1&Signature=a%3D%3D%20\u4e2d\u003d\/\""
+    body = f'{{"code":0,"data":[{{"task_id":"7","url":"{address}"}}]}}'.encode()
+    before = _spellings.cache_info()
+
+    page = provider.read_page(answer(body, server="openresty", date="Mon, 01 Jan 2026 00:00:00"))
+
+    assert [state.id for state in page] == ["7"]
+    assert _spellings.cache_info() == before
 
 
 @pytest.mark.parametrize("key", ["0", "code", "data", "task_id", "url", "https"])
