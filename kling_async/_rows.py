@@ -60,7 +60,7 @@ ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 _LOG = logging.getLogger("kling_async")
 _FINAL = (TaskFailed, TaskNotFound, ContentRejected, InvalidRequest)
 """Doing the same again would end the same, or cost a second time."""
-_STOPS_ALL = (AuthenticationError, PermissionDenied, BalanceExhausted, JournalError)
+_STOPS_ALL = (AuthenticationError, PermissionDenied, BalanceExhausted)
 """No other request would fare better."""
 
 
@@ -237,7 +237,7 @@ class Rows(Generic[ResultT]):
         left_before: float | None,
     ) -> Creation[ResultT]:
         ticket = await self._submitter.slot(request)
-        notes = EntryNotes(self._journal, entry, self.outcomes.stop)
+        notes = EntryNotes(self._journal, entry, self._journal_failed)
         intent = Intent(entry.external_id, body=body, left_before=left_before, notes=notes)
 
         async def submit() -> Task[ResultT]:
@@ -338,7 +338,9 @@ class Rows(Generic[ResultT]):
         return None
 
     def _react(self, error: Exception | None) -> None:
-        if isinstance(error, _STOPS_ALL):
+        if isinstance(error, JournalError):
+            self._journal_failed(error)
+        elif isinstance(error, _STOPS_ALL):
             self._stop("no other request would fare better", error)
         elif error is not None and self._options.stops_on_failure:
             self._stop("a row failed", error)
@@ -364,7 +366,10 @@ class Rows(Generic[ResultT]):
         try:
             await write
         except JournalError as error:
-            self.outcomes.stop(error)
+            self._journal_failed(error)
+
+    def _journal_failed(self, error: Exception) -> None:
+        self._stop("the journal cannot be written", error)
 
     def _stop(self, why: str, cause: Exception | None = None) -> None:
         error = BatchStopped(f"stopped submitting: {why}")
