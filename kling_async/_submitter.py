@@ -6,27 +6,31 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 
 from ._abilities import Abilities
 from ._background import Background
 from ._config import Retries, Timeouts
+from ._difference import changes
 from ._errors import (
     DuplicateTaskId,
     KlingError,
     ParallelLimit,
     RateLimited,
+    RequestChanged,
     RequestRefused,
     SubmissionUnknown,
     TaskNotFound,
 )
 from ._events import Hooks, RetryScheduled, TaskSubmitted
+from ._fingerprint import fingerprint
 from ._intent import Intent
 from ._job import Job
 from ._record import Record
@@ -47,6 +51,7 @@ _LOG = logging.getLogger("kling_async")
 
 
 Body = Mapping[str, Any]
+Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ class Submitter:
         self._creating: dict[str, anyio.Event] = {}
         self._named: WeakValueDictionary[tuple[str, str], Record] = WeakValueDictionary()
         """The tasks that go by an id of the caller's own, while a handle lives."""
+        self._facts: WeakKeyDictionary[Record, Facts] = WeakKeyDictionary()
+        """What was sent for them."""
 
     async def aclose(self) -> None:
         """Stop asking what is asked for learning's sake."""
@@ -136,13 +143,17 @@ class Submitter:
                     request, await self._create(request, body, ticket, intent, resend), body, ticket
                 )
             async with self._alone(own_id):
+                look = partial(fingerprint, body)
+                _, facts = await to_thread.run_sync(look) if request.reads_media() else look()
                 record = self._named.get((request.path, own_id))
                 if record is not None:
+                    _refuse_changes(own_id, self._facts[record], facts)
                     self._slots.leave(ticket)
                     return Task(record, self._waiting)
                 state = await self._create(request, body, ticket, intent, resend, asks_first=True)
                 task = self._task(request, state, body, ticket)
                 self._named[request.path, own_id] = task.record
+                self._facts[task.record] = facts
                 return task
         except BaseException:
             self._slots.leave(ticket)
@@ -154,7 +165,7 @@ class Submitter:
         def build() -> dict[str, Any]:
             return request.body(self._server.provider.limits, check=self._validate)
 
-        body = await anyio.to_thread.run_sync(build) if request.reads_media() else build()
+        body = await to_thread.run_sync(build) if request.reads_media() else build()
         if self._callback_url is not None:
             body.setdefault("callback_url", self._callback_url)
         return body
@@ -325,3 +336,12 @@ class Submitter:
         record = self._waiting.record(type(request), state, external_id, job, ticket)
         self._slots.accept(ticket)
         return Task(record, self._waiting)
+
+
+def _refuse_changes(own_id: str, before: Facts, now: Facts) -> None:
+    if before != now:
+        raise RequestChanged(
+            f"external_task_id {own_id!r} was another request before:"
+            f" {'; '.join(changes(before, now))}",
+            advice="Give the new request an id of its own.",
+        )
