@@ -27,6 +27,8 @@ from ._events import Hooks, SlotsChanged
 Stage = Literal["queued", "wire", "running", "gone"]
 
 _SHARE_ON_THE_WIRE = 8
+_SHORTEST_GAP, _LONGEST_GAP = 0.05, 10.0
+_FARTHER, _CLOSER = 1.5, 0.9  # after a refusal, after each create that is accepted
 _FORGOTTEN = 10_000  # tasks that may run without anybody who asks about them
 
 
@@ -218,7 +220,9 @@ class Slots:
         self._gates: dict[str, Gate] = {}
         self._told: dict[str, SlotsChanged] = {}
         self._waiting: set[Ticket] = set()
-        self._paused_until = -inf
+        self._paused_until = self._refused_until = -inf
+        self._gap = 0.0
+        """Seconds between two creates, where the server has refused them for coming too fast."""
         self._closed = False
 
     async def take(self, model: str, weight: int = 1) -> Ticket:
@@ -237,6 +241,7 @@ class Slots:
                     raise ConfigurationError("this client is closed", advice="Open another one.")
                 self._settle(ticket.gate)
                 if ticket.stage != "queued" and not self._paused():
+                    self._paused_until = anyio.current_time() + self._gap
                     return
                 ticket.event = anyio.Event()
                 with anyio.move_on_after(self._patience(ticket)):
@@ -249,6 +254,7 @@ class Slots:
 
     def accept(self, ticket: Ticket) -> None:
         """The create came back with a task."""
+        self._gap = self._gap * _CLOSER if self._gap > _SHORTEST_GAP else 0.0
         ticket.gate.accept(ticket)
         self._look_after(ticket, ticket.gate.crowded)
         self._settle(ticket.gate)
@@ -279,8 +285,12 @@ class Slots:
             self._settle(ticket.gate)
 
     def pause(self, seconds: float) -> None:
-        """The server asks for fewer creates: none is sent for so long."""
-        self._paused_until = max(self._paused_until, anyio.current_time() + seconds)
+        """The server asks for fewer creates: none for so long, and then not so many at once."""
+        now = anyio.current_time()
+        if now >= self._refused_until:  # those that were refused together count once
+            self._gap = min(max(_FARTHER * self._gap, 2 * _SHORTEST_GAP), _LONGEST_GAP)
+        self._refused_until = max(self._refused_until, now + seconds)
+        self._paused_until = max(self._paused_until, self._refused_until)
 
     def close(self) -> None:
         """Nobody creates any more: whoever waits for a slot is told so."""

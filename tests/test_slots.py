@@ -532,7 +532,7 @@ async def test_pause_holds_up_queued_and_repeated_creates() -> None:
         await anyio.sleep(50)
         slots.leave(second)
 
-    assert started == [31, 31, 51]
+    assert started == pytest.approx([31, 31.1, 51])
 
 
 async def test_longer_pause_is_kept_to() -> None:
@@ -544,6 +544,37 @@ async def test_longer_pause_is_kept_to() -> None:
         slots.pause(20)
 
     assert anyio.current_time() == 25
+
+
+async def test_creates_after_a_pause_are_spaced_out_until_they_go_well() -> None:
+    slots, started = waiting_room(99), list[float]()
+    for _ in range(3):  # each later than the one before, so none is of the same burst
+        slots.pause(1)
+        await anyio.sleep(1)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(_create, slots, None, started)
+    assert started == pytest.approx([3, 3.225, 3.45])
+
+    for _ in range(60):
+        ticket = await slots.take("kling-v1")
+        slots.accept(ticket)
+        slots.leave(ticket)
+    began = anyio.current_time()
+    for _ in range(9):
+        await slots.take("kling-v1")
+    assert anyio.current_time() == began
+
+
+async def test_refusals_of_one_burst_space_out_once() -> None:
+    slots, started = waiting_room(99), list[float]()
+    for _ in range(9):
+        slots.pause(1)
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(_create, slots, None, started)
+
+    assert started == pytest.approx([1, 1.1])
 
 
 async def _is_turned_away(slots: Slots) -> None:
