@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kling_async._audio_header import aac_frame, after_id3, has_only_sound, mp3_frame
+from ._audio_header import aac_frame, after_id3, has_only_sound, mp3_frame
 
 _MAGIC = (
     (b"\x89PNG", "PNG"),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from kling_async._audio_header import audio_seconds
-from kling_async._base64 import NotBase64, decoded_size, from_base64, is_plain, to_base64
-from kling_async._errors import MediaError
-from kling_async._file_format import file_format
-from kling_async._image_header import image_size
+from ._audio_header import audio_seconds
+from ._base64 import NotBase64, decoded_size, from_base64, is_plain, to_base64
+from ._errors import MediaError
+from ._file_format import file_format
+from ._image_header import image_size
 
 MediaSource = str | os.PathLike[str] | bytes | BinaryIO
 """A path, bytes, a file opened in binary mode, or a str: http(s) URL, Base64 or data: URL."""
