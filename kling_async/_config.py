@@ -1,8 +1,10 @@
-"""Every knob but polling, with its default: time-outs, retries, slots, connections."""
+"""Every knob but polling, with its default: time-outs, retries, slots, downloads, connections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from ._errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +49,33 @@ class Slotting:
     """The longest such while: a refused try doubles it, an accepted one quarters it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloads:
+    """How result files are fetched, and from where."""
+
+    at_once: int = 8
+    """Files being saved at the same time."""
+    tries: int = 8
+    """Attempts in a row that bring nothing new, before it is given up."""
+    max_bytes: int = 2 * 1024**3
+    """What is larger is refused."""
+    http: bool = False
+    """Take files over plain http too, where anybody on the way can change them."""
+    private: bool = False
+    """Take files from addresses of this machine and its network too."""
+
+
 DEFAULT_MAX_CONNECTIONS = 20
 """Connections a client opens at most."""
-
-MAX_DOWNLOADS = 8
-"""Result files fetched at once."""
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that are read at most; a list page of 500 tasks has about 0.3 MB."""
 
 MAX_RETRY_AFTER = 120.0
 """Seconds of a server's Retry-After that are obeyed; a longer one is an error."""
+
+
+def expect(name: str, value: object, kind: type[object], example: str) -> None:
+    """Refuse a knob of another kind, but None."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} is {type(value).__name__}; write {example}")

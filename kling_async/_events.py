@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from inspect import iscoroutinefunction
+from pathlib import Path
 
 from ._errors import ConfigurationError
 from ._state import TaskStatus
@@ -62,13 +63,48 @@ class RetryScheduled:
     """Something failed in passing and is done again."""
 
     what: str
-    """create, question or page."""
+    """create, question, page or download."""
     error: Exception
     seconds: float | None
     """After how long, where that is known now."""
 
 
-Event = TaskSubmitted | TaskPolled | TaskFinished | SlotsChanged | RetryScheduled
+@dataclass(frozen=True, slots=True)
+class DownloadProgressed:
+    """More of a video has come; told twice a second at most."""
+
+    task_id: str
+    index: int
+    """Which of the task's videos it is."""
+    path: Path | None
+    """Where it is being saved; None for one that is only read."""
+    received: int
+    size: int | None
+    """How many bytes there will be, where the host says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadFinished:
+    """A video is there, whole."""
+
+    task_id: str
+    index: int
+    path: Path | None
+    size: int
+    fetched: int
+    """Bytes that came over the network: fewer than `size` if it was gone on with."""
+    seconds: float
+
+
+Event = (
+    TaskSubmitted
+    | TaskPolled
+    | TaskFinished
+    | SlotsChanged
+    | RetryScheduled
+    | DownloadProgressed
+    | DownloadFinished
+)
 Hook = Callable[[Event], object]
 """Called in the event loop, so it must not block; what it raises is logged and goes no further."""
 

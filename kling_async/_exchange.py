@@ -1,4 +1,4 @@
-"""Call and Reply: one request to a server and what came back, as plain values."""
+"""Call, Reply and Place: a request, what came back, and where a file is, as plain values."""
 
 from __future__ import annotations
 
@@ -23,3 +23,17 @@ class Reply:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file's address, as the HTTP library reads it."""
+
+    scheme: str
+    host: str
+    port: int
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        # The query may hold the signature that opens the file.
+        return self.url.partition("#")[0].partition("?")[0]

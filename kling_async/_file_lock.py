@@ -18,7 +18,7 @@ def held(path: Path) -> Generator[None, None, None]:
     # Never deleted: others might hold the lock of the deleted file and of its successor.
     with open(path.with_name(f"{path.name}.lock"), "a+b") as file:
         try:
-            _lock(file)
+            lock(file)
         except (BlockingIOError, PermissionError):
             file.seek(0)
             holder = file.read().decode() or "(not told)"
@@ -33,7 +33,8 @@ def held(path: Path) -> Generator[None, None, None]:
         yield
 
 
-def _lock(file: IO[bytes]) -> None:
+def lock(file: IO[bytes]) -> None:
+    """Lock an open file; raise OSError where another one holds it."""
     if sys.platform == "win32":  # pragma: no cover  # the tests run on POSIX
         import msvcrt
 

@@ -13,19 +13,27 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from http.cookiejar import CookieJar
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import anyio
 import anyio.to_thread
 import httpx
 from pydantic_core import to_json
 
-from ._config import MAX_ANSWER, MAX_DOWNLOADS, Timeouts
-from ._errors import AnswerLost, BadEnvelope, ConfigurationError, ConnectFailed, TransportError
-from ._exchange import Call, Reply
+from ._config import MAX_ANSWER, Timeouts
+from ._errors import (
+    AnswerLost,
+    BadEnvelope,
+    ConfigurationError,
+    ConnectFailed,
+    DownloadError,
+    TransportError,
+)
+from ._exchange import Call, Place, Reply
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """What ``Kling(transport=…)`` takes: httpx's own, aiohttp's, an ASGI app, a mock."""
@@ -50,26 +58,41 @@ class Transport:
         self._timeouts = timeouts
         # In front of httpx's pool, which gets slower with every request that waits in it.
         self._places = anyio.Semaphore(max_connections, fast_acquire=True)
-        # Files have places of their own: slow downloads must not hold up a create or a poll.
-        self._files = anyio.Semaphore(MAX_DOWNLOADS, fast_acquire=True)
         # Other libraries' transports also call a lost connection a failed one (httpx-aiohttp
         # does), and a create that is taken for unsent is sent again.
         self._trusted = transport is None or type(transport).__module__.split(".")[0] == "httpx"
+        # Without somebody else's transport or proxy, names are looked up here.
+        self.looks_up = transport is None
+        self.pins = transport is None and not getproxies().keys() & {"http", "https", "all"}
         try:
+            verify = httpx.create_ssl_context() if transport is None else True
             self._client = httpx.AsyncClient(
                 cookies=_NoCookies(),
                 transport=transport,
+                verify=verify,
                 timeout=httpx.Timeout(
                     timeouts.read, connect=timeouts.connect, write=timeouts.write, pool=None
                 ),
                 # The default expiry of 5 s would close every connection between two polls.
                 limits=httpx.Limits(
-                    max_connections=max_connections + MAX_DOWNLOADS,
+                    max_connections=max_connections,
                     max_keepalive_connections=max_connections,
                     keepalive_expiry=60.0,
                 ),
                 follow_redirects=False,
             )
+            # Files have connections of their own: slow downloads must not hold up a create or
+            # a poll. None is used twice: it was checked for one host's name, and its address
+            # may be many hosts'.
+            self._files = self._client
+            if transport is None:
+                self._files = httpx.AsyncClient(
+                    cookies=_NoCookies(),
+                    verify=verify,
+                    timeout=httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=None),
+                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+                    follow_redirects=False,
+                )
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             raise ConfigurationError(
                 f"cannot set up HTTP: {error}",
@@ -114,18 +137,33 @@ class Transport:
                 yield response
 
     @asynccontextmanager
-    async def open(self, url: str, headers: Mapping[str, str]) -> AsyncGenerator[Download]:
-        """GET a file from any host, piece by piece; never with the key."""
-        sent = {**headers, "accept-encoding": "identity"}
-        async with self._files:
-            self._check_open()
-            with _translated(url, self._timeouts):
-                async with self._client.stream("GET", url, headers=sent) as response:
-                    yield Download(response)
+    async def open(
+        self, place: Place, headers: Mapping[str, str], address: str | None = None
+    ) -> AsyncGenerator[Download]:
+        """GET a file from any host, piece by piece; never with the key.
+
+        Args:
+            address: What to connect to; without one, what the host's name leads to.
+        """
+        url, sent, extensions = httpx.URL(place.url), dict(headers), dict[str, Any]()
+        sent["accept-encoding"] = "identity"
+        if address is not None:
+            sent["host"] = url.netloc.decode("ascii")
+            extensions["sni_hostname"] = place.host  # whom the certificate must be for
+            url = url.copy_with(host=address)
+        self._check_open()
+        with _translated(place.url, self._timeouts):
+            async with self._files.stream(
+                "GET", url, headers=sent, extensions=extensions
+            ) as response:
+                yield Download(response)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        try:
+            await self._files.aclose()
+        finally:
+            await self._client.aclose()  # it may be the same one, which is no harm
 
     def _check_open(self) -> None:
         if self._client.is_closed:
@@ -153,9 +191,27 @@ class Download:
         self.status = response.status_code
         self.headers = _lowered(response.headers)
 
-    def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         """The bytes of the file as they come."""
-        return self._response.aiter_bytes()
+        pieces = cast("AsyncGenerator[bytes]", self._response.aiter_bytes())
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+
+def place(url: str, sender: Place | None = None) -> Place:
+    """Where a file is; *url* may be relative to the *sender* of a redirect."""
+    try:
+        whole = httpx.URL(url) if sender is None else httpx.URL(sender.url).join(url)
+        host = whole.raw_host.decode("ascii")
+        port = whole.port if whole.port is not None else 443 if whole.scheme == "https" else 80
+    except (httpx.InvalidURL, ValueError) as error:
+        raise DownloadError(f"the file's address is malformed: {error}") from error
+    if whole.scheme not in ("http", "https") or not host or port not in range(1, 65536):
+        raise DownloadError(f"the file's address names no web server: {url.partition('?')[0]!r}")
+    if whole.userinfo:
+        raise DownloadError(f"the file's address at {host} holds a user name or password")
+    return Place(whole.scheme, host, port, str(whole))
 
 
 async def _encode(json: Mapping[str, Any]) -> bytes:

@@ -47,16 +47,33 @@ async def test_file_is_not_overwritten_by_accident(
     assert await kling.download(video, tmp_path / "boat.mp4", overwrite=True)
 
 
-async def test_broken_download_leaves_nothing(
+async def test_broken_download_is_gone_on_with(
     kling: Kling, emulator: Emulator, video: VideoResult, tmp_path: Path
 ) -> None:
-    """A file appears under its name when it is whole, so a file that is there is good."""
+    """Only the rest of the file is asked for, and only the whole file gets the name."""
+    emulator.faults.add(Fault.RESET, on="file")
+
+    await kling.download(video, tmp_path / "boat.mp4")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["boat.mp4"]
+
+
+async def test_address_that_expired_is_asked_for_again(
+    kling: Kling, emulator: Emulator, video: VideoResult, tmp_path: Path
+) -> None:
+    """Addresses are good for some hours, results for 30 days: the task tells the new one."""
     emulator.faults.add(Fault.EXPIRED_URL)
 
-    with pytest.raises(DownloadError):
-        await kling.download(video, tmp_path / "boat.mp4")
+    assert await kling.download(video, tmp_path / "boat.mp4")
 
-    assert not list(tmp_path.iterdir())
+
+async def test_video_is_read_without_a_disk(kling: Kling, video: VideoResult) -> None:
+    """For a web server that hands it on; breaks are gone on with here too."""
+    async with kling.open(video) as stream:
+        pieces = [piece async for piece in stream]
+
+    assert sum(map(len, pieces)) == stream.size
+    assert stream.media_type == "video/mp4"
 
 
 async def test_key_stays_at_home(

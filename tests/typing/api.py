@@ -45,6 +45,9 @@ async def results_have_their_types(kling: Kling) -> None:
     assert_type(video.videos, tuple[Video, ...])
     assert_type(await kling.download(video, "boat.mp4"), list[Path])
     assert_type(await kling.download(video, Path("films"), overwrite=True), list[Path])
+    async with kling.open(video) as stream:
+        assert_type(stream.size, int | None)
+        assert_type([piece async for piece in stream], list[bytes])
 
 
 async def every_resource_has_the_same_calls(kling: Kling) -> None:
