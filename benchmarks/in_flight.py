@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kling_async import CometAPI, Kling, KlingAI, Polling, Task, Text2Video, VideoResult
 from kling_async._config import Slotting
+from kling_async._ending import Ending
 from kling_async._events import Hooks
 from kling_async._job import Job
-from kling_async._map import Ending
 from kling_async._poller import Poller
 from kling_async._server import Server
 from kling_async._slots import Slots

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._attempt import Stage
     from ._batch import Batch, Summary
     from ._capabilities import MODELS, Model
     from ._client import Kling
-    from ._config import Retries, Timeouts
+    from ._config import Downloads, Retries, Timeouts
+    from ._download import VideoStream
     from ._errors import (
         AnswerLost,
         APIError,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         TransportError,
     )
     from ._events import (
+        DownloadFinished,
+        DownloadProgressed,
         Event,
         Hook,
         RetryScheduled,
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
         TaskPolled,
         TaskSubmitted,
     )
-    from ._journal import Journal, Stage
+    from ._journal import Journal
     from ._limits import Limits
     from ._map import Outcome, Outcomes
     from ._polling import Polling
@@ -98,6 +102,9 @@ __all__ = [
     "ConnectFailed",
     "ContentRejected",
     "DownloadError",
+    "DownloadFinished",
+    "DownloadProgressed",
+    "Downloads",
     "DuplicateTaskId",
     "DynamicMask",
     "Element",
@@ -153,6 +160,7 @@ __all__ = [
     "TransportError",
     "Video",
     "VideoResult",
+    "VideoStream",
     "Voice",
     "WatermarkInfo",
 ]
@@ -171,8 +179,10 @@ _HOMES = (
     "endpoints",
     "providers",
     "_server",
+    "_download",
     "_task",
     "_map",
+    "_attempt",
     "_journal",
     "_rows",
     "_batch",

@@ -8,11 +8,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+_SPARED: list[Callable[..., object]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,22 @@ class Loop:
     """Begin a task that nobody waits for; keep what is returned until it is over."""
 
 
+def spared(function: Function) -> Function:
+    """For what runs in tasks of our own: there Ctrl-C is not raised, but in the caller's.
+
+    trio raises it in whatever task runs, where it would tear down all that is in progress.
+    """
+    _SPARED.append(function)
+    return function
+
+
 def running_loop() -> Loop:
     """The loop that runs here."""
     trio: Any = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         low = trio.lowlevel
+        while _SPARED:
+            low.enable_ki_protection(_SPARED.pop())
         return Loop(
             trio.current_time, low.current_trio_token().run_sync_soon, low.spawn_system_task
         )

@@ -14,8 +14,9 @@ from typing import Generic, Self, TypeVar, cast
 import anyio
 import anyio.to_thread
 
+from ._attempt import Stage
 from ._export import check_format, export
-from ._journal import Journal, Stage
+from ._journal import Journal
 from ._results import FromState
 from ._rows import BatchOutcome, Rows
 
@@ -41,9 +42,9 @@ class Summary:
     """What all this has cost, estimates where the server has not said yet."""
 
     def __str__(self) -> str:
-        done = self.saved + self.succeeded
         return (
-            f"{done} done, {self.failed} failed, {self.running} running, {self.unknown} unknown,"
+            f"{self.saved} saved, {self.succeeded} succeeded, {self.failed} failed,"
+            f" {self.running} running, {self.unknown} unknown,"
             f" {self.unsubmitted} not submitted, {self.units:f} units"
         )
 
@@ -82,14 +83,18 @@ class Batch(Generic[ResultT]):
         traceback: TracebackType | None,
     ) -> None:
         self._open = False
-        self._rows.outcomes.leave()
-        if error is not None and not isinstance(error, Exception):
-            _LOG.warning("stopping, once the creates on the wire are answered: %s", self._advice())
         try:
+            self._rows.leave()
+            if error is not None and not isinstance(error, Exception):
+                _LOG.warning(
+                    "stopping, once the creates on the wire are answered: %s", self._advice()
+                )
             with anyio.CancelScope(shield=True):
                 await self._rows.outcomes.aclose()
         except BaseException:
             _LOG.warning("left at once: %s", self._advice())
+            with anyio.CancelScope(shield=True):
+                await self._rows.outcomes.abandon()
             raise
         finally:
             with anyio.CancelScope(shield=True):

@@ -40,6 +40,10 @@ class Budget:
             )
         return units
 
+    def has_room_for(self, counted: Decimal | None) -> bool:
+        """Whether a create whose estimate is *counted* already may be sent."""
+        return self.limit is None or (counted is not None and self.spent <= self.limit)
+
     def take(self, units: Decimal | None) -> bool:
         """A task is about to be created, if the budget has room for it."""
         spent = self.spent + (units or 0)

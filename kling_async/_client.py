@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 from weakref import WeakSet
 
 import anyio
 
 from ._batch import Batch
+from ._batch_options import Options, called, stops
 from ._budget import Budget, Price, Units
-from ._config import DEFAULT_MAX_CONNECTIONS, Retries, Slotting, Timeouts
-from ._download import Downloader
+from ._config import DEFAULT_MAX_CONNECTIONS, Downloads, Retries, Slotting, Timeouts, expect
+from ._download import Downloader, VideoStream
 from ._ending import Ending
 from ._environment import provider_in
 from ._errors import ConfigurationError, SubmissionUnknown, TaskNotFound
@@ -29,7 +31,7 @@ from ._polling import Polling
 from ._record import Record
 from ._resource import Resource
 from ._results import FromState, VideoResult
-from ._rows import Options, Rows
+from ._rows import Rows
 from ._server import Server
 from ._slots import Slots, Ticket
 from ._state import TaskState, TaskStatus
@@ -40,6 +42,7 @@ from ._transport import HTTPTransport, Transport
 from .endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
 from .providers import Provider
 
+T = TypeVar("T")
 ResultT = TypeVar("ResultT", bound=FromState)
 
 _LOG = logging.getLogger("kling_async")
@@ -76,16 +79,18 @@ class Kling:
         timeouts: Timeouts | None = None,
         polling: Polling | None = None,
         retries: Retries | None = None,
+        downloads: Downloads | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         max_at_once: int | None = None,
         hooks: Iterable[Hook] = (),
         validate: bool = True,
         callback_url: str | None = None,
     ) -> None:
-        _expect("the first argument", provider, Provider, "Kling(CometAPI(key))")
-        _expect("timeouts", timeouts, Timeouts, "Timeouts(total=60)")
-        _expect("polling", polling, Polling, "Polling(interval=3)")
-        _expect("retries", retries, Retries, "Retries(busy=60)")
+        expect("the first argument", provider, Provider, "Kling(CometAPI(key))")
+        expect("timeouts", timeouts, Timeouts, "Timeouts(total=60)")
+        expect("polling", polling, Polling, "Polling(interval=3)")
+        expect("retries", retries, Retries, "Retries(busy=60)")
+        expect("downloads", downloads, Downloads, "Downloads(at_once=4)")
         self.provider = provider or provider_in(os.environ)
         timeouts, polling, random = timeouts or Timeouts(), polling or Polling(), Random()
         told = Hooks(hooks)
@@ -93,7 +98,9 @@ class Kling:
             timeouts=timeouts, max_connections=max_connections, transport=transport
         )
         self._server = Server(self.provider, self._transport)
-        self._downloader = Downloader(self._transport)
+        self._downloader = Downloader(
+            self._transport, self.provider.base_url, self._result, downloads, told, random, timeouts
+        )
         self._slots = Slots(max_at_once, Slotting(), random, told, self._mind)
         self._poller = Poller(self._server, polling, random, told, self._slots)
         self._waiting = Waiting(self._server, self._poller, polling)
@@ -271,7 +278,7 @@ class Kling:
         resend: bool = False,
         budget: Units | None = None,
         price: Price | None = None,
-        on_submitted: Callable[[Task[ResultT]], Awaitable[object]] | None = None,
+        on_submitted: Callable[[Task[ResultT]], object] | None = None,
     ) -> Batch[ResultT]:
         """Run many requests with a journal: stopped at any moment, the same call goes on.
 
@@ -281,7 +288,8 @@ class Kling:
 
         Args:
             path: The journal, an SQLite file, made if it is missing.
-            out: A folder for the videos; without one they are not downloaded.
+            out: A folder for the videos; without one they are not downloaded. A file that is
+                gone is downloaded again, for as long as the server keeps it.
             key: Names the row of a request. Without it, a row is known by its request's
                 external_task_id, else by the request itself: all that is sent, files by
                 their content. Equal requests are rows of their own, in their order.
@@ -289,13 +297,14 @@ class Kling:
             on_failure: "stop" submits no more when a row has failed.
             retry_failed: Submit rows again that failed, by another id: each is paid for anew.
             resend: Send a second create where the fate of the first cannot be found out.
-                It may be paid for twice.
+                It may be paid for twice, which the budget does not count.
             budget: Kling's units that all runs on the journal may cost, those in flight
                 included; submitting stops before it would be passed.
             price: What one request costs, or a function of the request that says so, where
                 the price list is silent or another one holds.
-            on_submitted: Awaited with each task before it is first asked about; after a stop
-                it may be called again for the same task.
+            on_submitted: Called, and awaited, with each task before it is first asked about;
+                after a stop it may be called again for the same task. What it raises is
+                logged, and the task goes on.
         """
         journal = Journal(path)
         rows = Rows(
@@ -310,10 +319,10 @@ class Kling:
                 out=None if out is None else Path(out),
                 key=key,
                 max_at_once=max_at_once,
-                stops_on_failure=_stops(on_failure),
+                stops_on_failure=stops(on_failure),
                 retry_failed=retry_failed,
                 resend=resend,
-                on_submitted=on_submitted,
+                on_submitted=called(on_submitted),
             ),
         )
         self._maps.add(rows.outcomes)
@@ -372,17 +381,15 @@ class Kling:
             watermark: Save the watermarked copies.
             overwrite: Replace a file that exists.
         """
-        return await self._downloader.save(
-            result, os.fspath(target), watermark=watermark, overwrite=overwrite
-        )
+        return await self._downloader.save(result, os.fspath(target), watermark, overwrite)
 
+    def open(
+        self, result: VideoResult, index: int = 0, *, watermark: bool = False
+    ) -> AbstractAsyncContextManager[VideoStream]:
+        """Read a video without saving it: ``async with kling.open(result) as stream``."""
+        return self._downloader.open(result, index, watermark=watermark)
 
-def _stops(on_failure: str) -> bool:
-    if on_failure not in ("continue", "stop"):
-        raise ConfigurationError(f'on_failure is {on_failure!r}; write "continue" or "stop"')
-    return on_failure == "stop"
-
-
-def _expect(name: str, value: object, kind: type[object], example: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ConfigurationError(f"{name} is {type(value).__name__}; write {example}")
+    async def _result(self, token: str) -> VideoResult:
+        model, parts = self._read(token)
+        state = await self._server.ask(model.path, parts.task_id)
+        return cast("VideoResult", model.result_type.from_state(state, token))

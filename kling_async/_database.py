@@ -45,6 +45,7 @@ class Database:
         self._migrations = migrations
         self._queue: _Queue | None = None
         self._thread: Thread | None = None
+        self._file, self._identity = path, (0, 0)
 
     async def open(self) -> None:
         """Open it for writing, which only one process at a time can; make it if it is missing."""
@@ -77,16 +78,23 @@ class Database:
                 await anyio.to_thread.run_sync(self._thread.join, limiter=anyio.CapacityLimiter(1))
             self._thread = None
 
-    async def do(self, work: Work[T], then: Callable[[T], object] | None = None) -> T:
+    async def do(
+        self,
+        work: Work[T],
+        then: Callable[[T], object] | None = None,
+        *,
+        durable: bool = True,
+    ) -> T:
         """Run *work* in the writer's thread and return when all it wrote is safely on the disk.
 
         What fails is undone by itself and raised here. *then* is called in the event loop
         with the result, once that is on the disk. Cancelling stops the waiting only: the work
-        may be on its way, so it is carried out all the same, and *then* is called.
+        may be on its way, so it is carried out all the same, and *then* is called. What need
+        not be *durable* can be lost in a power cut, until something after it is.
         """
         if self._queue is None:
             raise JournalError(f"{self.path} is not open", advice="Open it first, close it last.")
-        job = _Job(work, then)
+        job = _Job(work, then, durable)
         self._queue.put(job)
         return await job.answer()
 
@@ -143,10 +151,15 @@ class Database:
                         f"BEGIN IMMEDIATE; {migration};"
                         f"PRAGMA application_id={_MARK}; PRAGMA user_version={number}; COMMIT"
                     )
+                self._file, self._identity = path, _identity(path)
                 yield connection
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
         try:
+            if _identity(self._file) != self._identity:
+                raise OSError("it was deleted or replaced while it was in use")
+            level = "FULL" if any(job.durable for job in group) else "NORMAL"
+            connection.execute(f"PRAGMA synchronous={level}")
             connection.execute("BEGIN IMMEDIATE")
             for job in group:
                 self._carry_out(connection, job)
@@ -172,11 +185,17 @@ class Database:
 class _Job(Generic[T]):
     """A piece of work, and the caller who waits for it."""
 
-    __slots__ = ("done", "error", "results", "then", "work")
+    __slots__ = ("done", "durable", "error", "results", "then", "work")
 
-    def __init__(self, work: Work[T], then: Callable[[T], object] | None = None) -> None:
+    def __init__(
+        self,
+        work: Work[T],
+        then: Callable[[T], object] | None = None,
+        durable: bool = True,
+    ) -> None:
         self.work = work
         self.then = then
+        self.durable = durable
         self.results: list[T] = []
         self.error: BaseException | None = None
         self.done = anyio.Event()
@@ -236,6 +255,11 @@ def _recognised(path: Path, known: int) -> Path:
                 if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT:
                     raise
     return path
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _connect(path: Path, options: str, *, one_thread: bool = True) -> sqlite3.Connection:

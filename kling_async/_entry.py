@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ._errors import JournalError
+from ._attempt import Row, Stage
+from ._errors import JournalError, SubmissionUnknown
 from ._intent import Notes
-from ._journal import Journal, Row, Stage
+from ._journal import Journal
 from ._state import TaskState
 
 _LOG = logging.getLogger("kling_async")
@@ -33,8 +34,8 @@ class Entry:
     token: str | None = None
     counts: bool = False
     """It is in the budget, and its cost may still be corrected."""
-    again: bool = False
-    """Its create was looked up at the end of the run; there is no later."""
+    doubt: SubmissionUnknown | None = None
+    """It is looked up once more at the end of the run; after that there is no later."""
 
     @classmethod
     def of(cls, index: int, row: Row, request: Any = None) -> Entry:
@@ -54,13 +55,28 @@ class Entry:
         )
 
 
+class TakenUp(Notes):
+    """Of a task, or a lost create, that was written down already."""
+
+    lasting = True
+
+
 class EntryNotes(Notes):
     """Keeps the journal and the row in progress at what is true of a create."""
 
-    def __init__(self, journal: Journal, entry: Entry, stop: Callable[[Exception], object]) -> None:
+    lasting = True
+
+    def __init__(
+        self,
+        journal: Journal,
+        entry: Entry,
+        stop: Callable[[Exception], object],
+        submitted: Callable[[Any], Awaitable[None]],
+    ) -> None:
         self._journal = journal
         self._entry = entry
         self._stop = stop
+        self._submitted = submitted
 
     async def leaving(self) -> None:
         """Without an intent on the disk nothing is sent."""
@@ -88,3 +104,7 @@ class EntryNotes(Notes):
         except JournalError as error:
             _LOG.error("a task was paid for and cannot be written down: kling.task(%r)", token)
             self._stop(error)
+
+    async def announced(self, task: object) -> None:
+        """The caller's hook comes first."""
+        await self._submitted(task)

@@ -227,9 +227,8 @@ class SubmissionUnknown(TaskError):
     """
 
     advice = (
-        "Look for it in the provider's console. To try again, submit the request with that same"
-        " external_task_id, which a server that refuses duplicates cannot bill twice:"
-        " request.model_copy(update={'external_task_id': error.external_task_id})."
+        "Look again later with kling.settle(token), or in the provider's console. To send it once"
+        " more and risk paying twice: submit(request, resend=True)."
     )
 
 
@@ -252,7 +251,7 @@ class ClientClosed(TaskError):
 
 
 class DownloadError(KlingError):
-    """The file could not be fetched or saved; nothing half-written is left."""
+    """The file could not be fetched or saved; nothing half-written goes by its name."""
 
     advice = "The result stays on the server for 30 days; download it again."
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 from uuid import uuid4
 
+from ._attempt import Row
 from ._errors import ConfigurationError, JournalError
-from ._journal import Journal, Row
+from ._journal import Journal
 
 _COLUMNS = (
     "key",

@@ -6,63 +6,18 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
 from decimal import Context, Decimal
-from enum import StrEnum
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from ._attempt import Attempt, Facts, Row, Stage, read_attempt, read_row
 from ._database import Database, Work
 from ._difference import changes
-from ._errors import JournalError, RequestChanged, RequestRefused
+from ._errors import ConfigurationError, JournalError, RequestChanged, RequestRefused
 
 T = TypeVar("T")
-Facts: TypeAlias = Mapping[str, Any]  # plain data, as JSON has it
-
-
-class Stage(StrEnum):
-    """How far an attempt has come."""
-
-    INTENDED = "intended"
-    """A create may be on the wire, or lost."""
-    RUNNING = "running"
-    """There is a task, and its token is known."""
-    SUCCEEDED = "succeeded"
-    """Its result is known."""
-    SAVED = "saved"
-    """Its files are on the disk."""
-    FAILED = "failed"
-    """It ended without a result, or was refused for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One intent to create, so at most one paid task."""
-
-    external_task_id: str
-    number: int
-    stage: Stage
-    intended_at: float
-    token: str | None = None
-    estimate: Decimal | None = None
-    units: Decimal | None = None
-    result: Facts | None = None
-    files: tuple[str, ...] = ()
-    error: Facts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of work, with its latest attempt."""
-
-    id: int
-    key: str
-    endpoint: str
-    request: Facts
-    attempt: Attempt | None = None
-
 
 _UNDER_WAY = "stage IN ('intended', 'running')"
 _OPEN = "stage IN ('intended', 'running', 'succeeded')"
@@ -76,19 +31,21 @@ _MIGRATIONS = (
     CREATE INDEX equals_of_run ON rows(digest, endpoint, run) WHERE NOT named;
     CREATE TABLE attempts(
         external_task_id TEXT NOT NULL PRIMARY KEY, row INTEGER NOT NULL REFERENCES rows,
-        number INTEGER NOT NULL, stage TEXT NOT NULL, intended_at REAL NOT NULL, token TEXT,
+        number INTEGER NOT NULL, stage TEXT NOT NULL, intended_at REAL NOT NULL,
+        account TEXT NOT NULL, token TEXT,
         estimate TEXT, units TEXT, result TEXT, files TEXT, error TEXT, UNIQUE (row, number)
     );
     CREATE INDEX open_attempts ON attempts(row) WHERE {_OPEN};
+    CREATE TABLE server(name TEXT NOT NULL);
     """,
 )
-_TEXTS = "token, estimate, units, result, files, error"
+_TEXTS = "account, token, estimate, units, result, files, error"
 _ATTEMPT = f"external_task_id, number, stage, intended_at, {_TEXTS}"
 _LATEST = "row = id AND number = (SELECT max(number) FROM attempts WHERE row = id)"
 _ROWS = f"SELECT id, key, endpoint, request, {_ATTEMPT} FROM rows LEFT JOIN attempts ON {_LATEST}"
 _LEFT_OVER = f"""
     SELECT id, key, endpoint, request, {_ATTEMPT} FROM attempts CROSS JOIN rows
-    WHERE {_OPEN} AND {_LATEST} AND run < ? ORDER BY id
+    WHERE {_OPEN} AND {_LATEST} AND run < ? AND stage IN ('intended', 'running', ?) ORDER BY id
     """
 _LAST_EQUAL = """
     SELECT key FROM rows WHERE NOT named AND digest = ? AND endpoint = ? AND run = ?
@@ -96,11 +53,12 @@ _LAST_EQUAL = """
     """
 _IS_EQUAL = "SELECT id, NOT named AND digest = ? AND endpoint = ? FROM rows WHERE key = ?"
 _INTEND = """
-    INSERT INTO attempts(external_task_id, row, number, stage, intended_at, estimate)
-    SELECT :name, :row, coalesce(max(number), 0) + 1, 'intended', :now, :estimate
+    INSERT INTO attempts(external_task_id, row, number, stage, intended_at, account, estimate)
+    SELECT :name, :row, coalesce(max(number), 0) + 1, 'intended', :now, :account, :estimate
     FROM attempts WHERE row = :row
     ON CONFLICT(external_task_id) DO UPDATE
-    SET stage = 'intended', intended_at = :now, estimate = :estimate, units = NULL, error = NULL
+    SET stage = 'intended', intended_at = :now, account = :account, estimate = :estimate,
+        units = NULL, error = NULL
     WHERE row = :row AND (stage = 'intended' OR stage = 'failed' AND token IS NULL)
     """
 _FIND = f"SELECT {_ATTEMPT}, key FROM attempts JOIN rows ON row = id WHERE external_task_id = :name"
@@ -120,6 +78,8 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._database = Database(self.path, _MIGRATIONS)
+        self.account = ""
+        """A mark of the account that attempts are made for."""
         self._run = 0
         self._counts = Counter[Stage | None]()
         self._spent = Decimal(0)
@@ -159,6 +119,21 @@ class Journal:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
+    async def belongs_to(self, server: str) -> None:
+        """Refuse another *server* than that of the first run: there, what is open is unknown."""
+
+        def work(connection: sqlite3.Connection) -> str:
+            found = connection.execute("SELECT name FROM server").fetchone()
+            if found is None:
+                connection.execute("INSERT INTO server VALUES (?)", (server,))
+            return found[0] if found else server
+
+        if (known := await self._database.do(work)) != server:
+            raise ConfigurationError(
+                f"{self.path} has tasks of {known}; this client talks to {server}",
+                advice="Use one journal for each server.",
+            )
+
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Generator[Row, None, None]:
         """All rows in order, as they are now, also while another process writes.
@@ -167,7 +142,7 @@ class Journal:
         """
         with Database(Path(path), _MIGRATIONS).read() as connection:
             for record in connection.execute(f"{_ROWS} ORDER BY id"):
-                yield _row(record)
+                yield read_row(record)
 
     async def claim(self, *, key: str | None, digest: bytes, endpoint: str, request: Facts) -> Row:
         """The row of this request, a new one if there is none; each only once in a run.
@@ -190,7 +165,7 @@ class Journal:
             else:
                 connection.execute("UPDATE rows SET run = ? WHERE id = ?", (self._run, found))
             record = connection.execute(f"{_ROWS} WHERE key = ?", (name,)).fetchone()
-            return _row(record), found is None
+            return read_row(record), found is None
 
         row, _ = await self._database.do(work, lambda it: self._counts.update({None: int(it[1])}))
         return row
@@ -236,7 +211,8 @@ class Journal:
     ) -> Attempt:
         """Before a create is sent: a further attempt, or the one of that id if it made no task."""
         return await self._change(
-            lambda _: row.id, lambda it: _intend(it, row, external_task_id, now, estimate)
+            lambda _: row.id,
+            lambda it: _intend(it, row, external_task_id, self.account, now, estimate),
         )
 
     async def withdraw(self, external_task_id: str) -> None:
@@ -248,7 +224,7 @@ class Journal:
         failed = "UPDATE attempts SET stage = 'failed', units = '0', error = ?"
 
         def work(connection: sqlite3.Connection) -> None:
-            _intend(connection, row, external_task_id, now, None)
+            _intend(connection, row, external_task_id, self.account, now, None)
             values = (_json(error), external_task_id)
             connection.execute(f"{failed} WHERE external_task_id = ?", values)
 
@@ -278,16 +254,20 @@ class Journal:
         move = f"SET stage = 'failed', error = ?, units = ? WHERE {_UNDER_WAY}"
         await self._write(f"UPDATE attempts {move}", _json(error), _text(units), external_task_id)
 
-    async def open_attempts(self) -> list[Row]:
-        """The rows whose latest attempt is intended, running, or not saved yet."""
-        return await self._left_over(self._run + 1)
+    async def running(self) -> list[tuple[str, str]]:
+        """The tasks under way: their external ids and tokens."""
+        find = f"SELECT external_task_id, token FROM attempts WHERE {_OPEN} AND stage = 'running'"
+        return await self._database.do(lambda it: it.execute(find).fetchall())
 
-    async def unclaimed(self) -> list[Row]:
-        """Those of them that nobody has claimed in this run."""
-        return await self._left_over(self._run)
+    async def unclaimed(self, *, with_results: bool) -> list[Row]:
+        """The rows that nobody has claimed in this run, and whose latest attempt is open.
 
-    async def _left_over(self, run: int) -> list[Row]:
-        return await self._database.do(lambda it: list(map(_row, it.execute(_LEFT_OVER, (run,)))))
+        Those that only lack their files are among them *with_results*.
+        """
+        succeeded = "succeeded" if with_results else ""
+        values = (self._run, succeeded)
+        find = _LEFT_OVER
+        return await self._database.do(lambda it: list(map(read_row, it.execute(find, values))))
 
     async def _write(self, statement: str, *values: str | None) -> None:
         """Carry out a *statement* about one attempt, whose id is the last of *values*."""
@@ -330,9 +310,15 @@ def _begin(connection: sqlite3.Connection) -> tuple[int, Counter[Stage | None], 
 
 
 def _intend(
-    connection: sqlite3.Connection, row: Row, name: str, now: float, estimate: Decimal | None
+    connection: sqlite3.Connection,
+    row: Row,
+    name: str,
+    account: str,
+    now: float,
+    estimate: Decimal | None,
 ) -> Attempt:
-    facts = {"name": name, "row": row.id, "now": now, "estimate": _text(estimate)}
+    facts = {"name": name, "row": row.id, "account": account, "now": now}
+    facts["estimate"] = _text(estimate)
     changed = connection.execute(_INTEND, facts).rowcount
     *record, key = connection.execute(_FIND, {"name": name}).fetchone()
     if not changed:
@@ -340,7 +326,7 @@ def _intend(
         raise RequestRefused(
             f"{name!r} was used before, by row {key!r} ({record[2]})", advice=advice
         )
-    return _attempt(record)
+    return read_attempt(record)
 
 
 def _standing(connection: sqlite3.Connection, row: int) -> _Standing:
@@ -360,17 +346,3 @@ def _text(number: Decimal | None) -> str | None:
 
 def _json(facts: Facts) -> str:
     return json.dumps(dict(facts))
-
-
-def _row(record: Sequence[Any]) -> Row:
-    number, key, endpoint, request, external_task_id = record[:5]
-    attempt = None if external_task_id is None else _attempt(record[4:])
-    return Row(number, key, endpoint, json.loads(request), attempt)
-
-
-def _attempt(record: Sequence[Any]) -> Attempt:
-    external_task_id, number, stage, intended_at, token, *texts = record
-    estimate, units = (text and Decimal(text) for text in texts[:2])
-    result, files, error = (text and json.loads(text) for text in texts[2:])
-    facts = (token, estimate, units, result, tuple(files or ()), error)
-    return Attempt(external_task_id, number, Stage(stage), intended_at, *facts)

@@ -11,6 +11,7 @@ is left, Python drops it, and that is how leaving is noticed.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -20,14 +21,15 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.abc
 
-from ._background import Background, Signal
+from ._background import Background, Signal, running_loop, spared
 from ._errors import ClientClosed, TaskError
 from ._intent import Intent
 from ._poller import Poller
@@ -115,6 +117,7 @@ class Outcomes(Generic[ResultT]):
         self._creating: dict[Intent, anyio.CancelScope] = {}
         self._running: dict[int, tuple[Request[ResultT], Task[ResultT]]] = {}
         self._finishing: dict[int, tuple[Outcome[ResultT], anyio.CancelScope]] = {}
+        self._unfinished: list[Outcome[ResultT]] = []
         self._group: anyio.abc.TaskGroup | None = None
         self._ready: dict[int, Outcome[ResultT]] = {}
         self._next_index = 0
@@ -125,7 +128,8 @@ class Outcomes(Generic[ResultT]):
     @property
     def pending(self) -> list[str]:
         """Tokens of the tasks that were paid for and whose outcome was not handed out yet."""
-        ended = [*(outcome for outcome, _ in self._finishing.values()), *self._ready.values()]
+        finishing = [outcome for outcome, _ in self._finishing.values()]
+        ended = [*self._unfinished, *finishing, *self._ready.values()]
         unread = [outcome.token for outcome in ended if outcome.token]
         return [task.token for _, task in self._running.values()] + unread
 
@@ -153,6 +157,13 @@ class Outcomes(Generic[ResultT]):
         self.leave()
         await self._feeder.finished()
 
+    async def abandon(self) -> None:
+        """As `aclose`, but leave the creates on the wire to their fate."""
+        self.leave()
+        for intent in self._creating:
+            intent.exchange.cancel()
+        await self._feeder.stop()
+
     def let_go(self) -> None:
         """As `leave`, for `__del__`."""
         self._feeder.call_soon(self.leave)
@@ -171,10 +182,9 @@ class Outcomes(Generic[ResultT]):
         self._changed.ring()
 
     def stop(self, error: Exception) -> None:
-        """Submit no more; raise *error* once all that was submitted has ended."""
+        """Send nothing that was not sent; raise *error* once all the rest has ended."""
         if not self._stopped:
             self._stopped, self._error = True, error
-            self._reading.cancel()
             self._call_off()
             self._changed.ring()
 
@@ -232,16 +242,19 @@ class Outcomes(Generic[ResultT]):
     def _call_off(self) -> None:
         """Of the creates, those that were not sent yet are not wanted any more."""
         for intent, scope in self._creating.items():
-            if not intent.may_exist:
+            is_later = self._left and intent.notes.lasting  # somebody else will look it up
+            if not (intent.on_the_wire if is_later else intent.may_exist):
                 scope.cancel()
 
     async def _read_source(self, group: anyio.abc.TaskGroup) -> None:
         try:
             with self._reading:
                 async with aclosing(each(self._source)) as source:
-                    await self._submiteach(source, group)
+                    await self._submit_each(source, group)
         except anyio.get_cancelled_exc_class():
             raise
+        except KeyboardInterrupt:  # under asyncio a second one hits whatever runs: pass it on
+            running_loop().call_soon(partial(signal.raise_signal, signal.SIGINT))
         except BaseException as error:  # the source's own: raised where the outcomes are read
             self._error, self._exhausted = error, True
             if self._left:
@@ -249,7 +262,7 @@ class Outcomes(Generic[ResultT]):
         self._fed = True
         self._changed.ring()
 
-    async def _submiteach(
+    async def _submit_each(
         self, source: AsyncIterable[Request[ResultT]], group: anyio.abc.TaskGroup
     ) -> None:
         index = 0
@@ -288,6 +301,7 @@ class Outcomes(Generic[ResultT]):
             self._creating[begun.intent] = anyio.CancelScope()
             group.start_soon(self._create, index, request, begun)
 
+    @spared
     async def _create(
         self, index: int, request: Request[ResultT], creation: Creation[ResultT]
     ) -> None:
@@ -327,16 +341,21 @@ class Outcomes(Generic[ResultT]):
             self._group.start_soon(self._conclude, index, self._finish)
         self._changed.ring()
 
+    @spared
     async def _conclude(self, index: int, finish: Finish[ResultT]) -> None:
         outcome, scope = self._finishing[index]
-        finished: Outcome[ResultT] | None = outcome
         try:
             with scope:
                 finished = await finish(outcome)
+                if finished is not None:
+                    self._ready[index] = finished
+            if scope.cancelled_caught:
+                self._unfinished.append(outcome)
+        except Exception as error:  # it must not take all the others with it
+            _LOG.exception("the end of item %d could not be dealt with", index)
+            self._ready[index] = replace(outcome, error=error)
         finally:
             del self._finishing[index]
-            if finished is not None:
-                self._ready[index] = finished
             self._changed.ring()
 
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import anyio
 import anyio.abc
 
-from ._background import Background, running_loop
+from ._background import Background, running_loop, spared
 from ._durations import Durations
 from ._errors import (
     AuthenticationError,
@@ -221,6 +221,7 @@ class Poller:
             self._workers, self._now = None, anyio.current_time
             self._break_off()  # if it was cancelled by somebody else
 
+    @spared
     async def _work(self) -> None:
         self._called = False
         while True:

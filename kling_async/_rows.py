@@ -12,56 +12,46 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 from uuid import uuid4
 
 import anyio
 import anyio.to_thread
 
+from ._attempt import Attempt, Stage
+from ._batch_options import Client, Options
 from ._budget import Budget
-from ._config import MAX_DOWNLOADS
 from ._download import Downloader, check_folder
-from ._entry import Entry, EntryNotes
+from ._entry import Entry, EntryNotes, TakenUp
 from ._errors import (
-    AuthenticationError,
-    BalanceExhausted,
     BatchStopped,
-    ContentRejected,
-    DuplicateTaskId,
-    InvalidRequest,
     JournalError,
     KlingError,
-    PermissionDenied,
     SubmissionUnknown,
-    TaskFailed,
-    TaskNotFound,
 )
 from ._fingerprint import fingerprint
 from ._intent import Intent
-from ._journal import Attempt, Journal, Stage
+from ._journal import Journal
 from ._map import Outcome, Outcomes, each
 from ._poller import Poller
 from ._results import FromState, VideoResult
 from ._submitter import Creation, Submitter
 from ._task import Task
 from ._token import Token
+from ._verdict import is_final, read_again, stops_all, written
 from .endpoints import Request
-from .providers import Provider
 
 ResultT = TypeVar("ResultT", bound=FromState)
 ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 
 _LOG = logging.getLogger("kling_async")
-_FINAL = (TaskFailed, TaskNotFound, ContentRejected, InvalidRequest)
-"""Doing the same again would end the same, or cost a second time."""
-_STOPS_ALL = (AuthenticationError, PermissionDenied, BalanceExhausted)
-"""No other request would fare better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +61,6 @@ class BatchOutcome(Outcome[ResultT_co]):
     key: str = ""
     """The row's name in the journal."""
     files: tuple[Path, ...] = ()
-
-
-class Client(Protocol):
-    """What a batch needs of the client to go on with tasks of an earlier run."""
-
-    @property
-    def provider(self) -> Provider:
-        """Whose tokens they are."""
-        ...
-
-    def task(self, token: str) -> Task[Any]:
-        """The task of a token."""
-        ...
-
-    async def settle(self, token: str) -> Task[Any]:
-        """The task of a create whose answer was lost, if it can be found."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options(Generic[ResultT]):
-    """What the caller of a batch has chosen."""
-
-    out: Path | None
-    key: Callable[[Request[ResultT]], str] | None
-    max_at_once: int | None
-    stops_on_failure: bool
-    retry_failed: bool
-    resend: bool
-    on_submitted: Callable[[Task[ResultT]], Awaitable[object]] | None
 
 
 class Rows(Generic[ResultT]):
@@ -124,11 +84,15 @@ class Rows(Generic[ResultT]):
         self._client = client
         self._budget = budget
         self._options = options
-        self._downloads = anyio.Semaphore(MAX_DOWNLOADS)
+        self._out: Path | None = None
         self._entries: dict[int, Entry] = {}
         self._tasks: dict[str, Task[Any]] = {}
         """Those that ran when the batch was opened, until their rows are read."""
         self._later: deque[Entry] = deque()
+        self._reading = anyio.CancelScope()
+        self._stopped = False
+        self._telling: set[anyio.CancelScope] = set()
+        """The hooks that are being awaited."""
         self.outcomes: Outcomes[ResultT] = Outcomes(
             poller,
             cast("AsyncIterable[Request[ResultT]]", self._read()),
@@ -141,25 +105,45 @@ class Rows(Generic[ResultT]):
     async def check(self) -> None:
         """See that the videos can be saved, before anything is paid for."""
         if self._options.out is not None:
-            await anyio.to_thread.run_sync(check_folder, self._options.out)
+            self._out = await anyio.to_thread.run_sync(check_folder, self._options.out)
+
+    def leave(self) -> None:
+        """Begin nothing more; creates that are on the wire come to their end, hooks do not."""
+        self.outcomes.leave()
+        for scope in self._telling:
+            scope.cancel()
 
     async def resume(self) -> None:
         """Take up what earlier runs have left: it holds slots before anything new is created."""
+        await self._journal.belongs_to(self._client.provider.server)
+        self._journal.account = self._client.provider.account
         self._budget.spent = self._journal.spent
-        for row in await self._journal.open_attempts():
-            attempt = row.attempt
-            if attempt is not None and attempt.stage is Stage.RUNNING and attempt.token:
-                self._tasks[attempt.external_task_id] = self._client.task(attempt.token)
+        for external_id, token in await self._journal.running():
+            self._tasks[external_id] = self._client.task(token)
 
     async def _read(self) -> AsyncGenerator[Request[ResultT] | Entry]:
         async with aclosing(each(self._source)) as requests:
-            async for request in requests:
+            while not self._stopped:
+                with self._reading:
+                    try:
+                        request = await anext(requests)
+                    except StopAsyncIteration:
+                        break
+                if self._reading.cancelled_caught:
+                    break
+                self._reading = anyio.CancelScope()
                 yield request
         # What nobody knows of now, somebody may know by now.
         await self.outcomes.idle()
         while self._later:
             yield self._later.popleft()
-        for row in await self._journal.unclaimed():
+        # What is no longer among the requests, or stands behind a stop, is paid for all the same.
+        try:
+            left = await self._journal.unclaimed(with_results=self._out is not None)
+        except JournalError as error:
+            self._journal_failed(error)
+            return
+        for row in left:
             yield Entry.of(-1, row)
 
     async def _begin(
@@ -180,6 +164,9 @@ class Rows(Generic[ResultT]):
             key=key, digest=digest, endpoint=request.endpoint, request=facts
         )
         entry = self._entries[index] = Entry.of(index, row, request)
+        if entry.stage is Stage.SAVED and self._out is not None:
+            there = await anyio.to_thread.run_sync(_all_there, entry.files)
+            entry.stage = Stage.SAVED if there else Stage.SUCCEEDED
         if entry.stage is None or (entry.stage is Stage.FAILED and self._options.retry_failed):
             return await self._create(entry, request, body)
         return await self._go_on(index, entry, request, body)
@@ -196,16 +183,21 @@ class Rows(Generic[ResultT]):
             return Outcome(index, request, result=result, token=attempt.token)
         if entry.stage is Stage.FAILED:
             assert attempt is not None
-            return Outcome(index, request, error=_read_error(attempt), token=attempt.token)
+            return Outcome(index, request, error=read_again(attempt), token=attempt.token)
         self._budget.resume()
         entry.counts = True
         if entry.stage is Stage.RUNNING:
-            return Creation(Intent(), partial(self._resume, entry))
-        if not body:
-            return Creation(Intent(), partial(self._settle, entry))
-        assert attempt is not None
+            return Creation(Intent(left_before=0.0, notes=TakenUp()), partial(self._resume, entry))
+        if attempt is None or not body or not self._may_send_again(attempt):
+            return Creation(Intent(left_before=0.0, notes=TakenUp()), partial(self._settle, entry))
         left_before = max(0.0, time.time() - attempt.intended_at)
         return await self._creation(entry, request, body, left_before)
+
+    def _may_send_again(self, attempt: Attempt) -> bool:
+        """Whether a create that may have been lost is more than looked up."""
+        # Another account does not know of it, so that it does not find it proves nothing.
+        known = attempt.account == self._journal.account or self._options.resend
+        return known and self._budget.has_room_for(attempt.estimate)
 
     async def _create(
         self, entry: Entry, request: Request[ResultT], body: dict[str, Any]
@@ -215,15 +207,17 @@ class Rows(Generic[ResultT]):
         own_id: str | None = body.get("external_task_id")
         entry.external_id = own_id or f"ka-{uuid4().hex}"
         if own_id is not None and number > 1:
-            entry.external_id = body["external_task_id"] = f"{own_id}-{number}"
+            entry.external_id = f"{own_id}-{number}"
         entry.stage, entry.token = None, None
         entry.estimate = self._budget.estimate(request)
-        while not self._budget.take(entry.estimate):
-            if not self._budget.in_flight:
-                del self._entries[entry.index]
-                self._stop(f"the budget of {self._budget.limit:f} units has no room for the next")
-                return None
-            await self.outcomes.change()  # one that ends may have cost less
+        while not self._stopped and not self._budget.take(entry.estimate):
+            if self._budget.in_flight:
+                await self.outcomes.change()  # one that ends may have cost less
+            else:
+                self._stop(f"the budget of {self._budget.limit} units has no room for the next")
+        if self._stopped:
+            del self._entries[entry.index]
+            return None
         entry.counts = True
         return await self._creation(entry, request, body, None)
 
@@ -236,25 +230,26 @@ class Rows(Generic[ResultT]):
         body: dict[str, Any],
         left_before: float | None,
     ) -> Creation[ResultT]:
+        if "external_task_id" in body:
+            body["external_task_id"] = entry.external_id
         ticket = await self._submitter.slot(request)
-        notes = EntryNotes(self._journal, entry, self._journal_failed)
+        notes = EntryNotes(self._journal, entry, self._journal_failed, self._submitted)
         intent = Intent(entry.external_id, body=body, left_before=left_before, notes=notes)
 
-        async def submit() -> Task[ResultT]:
-            return await self._submitted(
-                await self._submitter.submit(
-                    request, ticket, intent=intent, resend=self._options.resend
-                )
-            )
-
-        return Creation(intent, submit)
+        return Creation(
+            intent,
+            partial(
+                self._submitter.submit, request, ticket, intent=intent, resend=self._options.resend
+            ),
+        )
 
     async def _resume(self, entry: Entry) -> Task[ResultT]:
         task = self._tasks.pop(entry.external_id, None)
         if task is None:
             assert entry.token is not None
             task = self._client.task(entry.token)
-        return await self._submitted(task)
+        await self._submitted(task)
+        return task
 
     async def _settle(self, entry: Entry) -> Task[ResultT]:
         model_name = entry.row.request.get("model_name")
@@ -262,33 +257,46 @@ class Rows(Generic[ResultT]):
         task: Task[ResultT] = await self._client.settle(token.text())
         await self._keep(self._journal.created(entry.external_id, task.token))
         entry.stage, entry.token = Stage.RUNNING, task.token
-        return await self._submitted(task)
-
-    async def _submitted(self, task: Task[ResultT]) -> Task[ResultT]:
-        if self._options.on_submitted is not None:
-            try:
-                await self._options.on_submitted(task)
-            except Exception:  # it is paid for, whatever becomes of the hook
-                _LOG.exception("on_submitted failed for %s", task.token)
+        await self._submitted(task)
         return task
+
+    async def _submitted(self, task: Task[Any]) -> None:
+        if self._options.on_submitted is None:
+            return
+        scope = anyio.CancelScope()
+        self._telling.add(scope)
+        try:
+            with scope:
+                told = self._options.on_submitted(task)
+                if isawaitable(told):
+                    await told
+        except Exception:  # it is paid for, whatever becomes of the hook
+            _LOG.exception("on_submitted failed for %s", task.token)
+        finally:
+            self._telling.discard(scope)
 
     # Finishing.
 
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
         entry, error = self._entries.pop(outcome.index, None), outcome.error
         if entry is None:  # refused before it had a row
+            self._react(error)
             return self._told(outcome, None)
-        if isinstance(error, SubmissionUnknown) and error.token and not entry.again:
-            entry.again = True
+        if isinstance(error, SubmissionUnknown) and stops_all(error.__context__):
+            self._react(error.__context__)
+        if isinstance(error, SubmissionUnknown) and error.token and entry.doubt is None:
+            entry.doubt = error
             self._later.append(entry)
             self._settle_budget(entry, None)
             return None
+        if isinstance(error, SubmissionUnknown) and entry.doubt is not None:
+            outcome = replace(outcome, error=entry.doubt, token=entry.doubt.token)  # it says more
         is_new = entry.stage in (None, Stage.INTENDED, Stage.RUNNING)
         units = None
         if outcome.result is not None:
             units = getattr(outcome.result, "units", None)
             outcome = await self._succeeded(entry, outcome, units)
-        elif is_new and isinstance(error, _FINAL) and not isinstance(error, DuplicateTaskId):
+        elif is_final(error, entry.stage):
             units = await self._failed(entry, error)
         elif entry.stage is None:
             units = Decimal(0)
@@ -304,30 +312,23 @@ class Rows(Generic[ResultT]):
             result = cast("VideoResult", outcome.result).model_dump(mode="json")
             await self._keep(self._journal.succeeded(entry.external_id, result, units))
             entry.stage = Stage.SUCCEEDED
-        if self._options.out is None or entry.stage is Stage.SAVED:
+        if self._out is None or entry.stage is Stage.SAVED:
             return outcome
         try:
-            async with self._downloads:
-                files = await self._downloader.save(
-                    cast("VideoResult", outcome.result),
-                    f"{self._options.out}/",
-                    watermark=False,
-                    overwrite=True,  # it has the task's own name, so it is the same video
-                )
-        except KlingError as error:
+            files = await self._downloader.save(
+                cast("VideoResult", outcome.result),
+                f"{self._out}/",
+                watermark=False,
+                overwrite=True,  # it has the task's own name, so it is the same video
+            )
+        except (KlingError, OSError) as error:
             return replace(outcome, error=error)
         await self._keep(self._journal.saved(entry.external_id, list(map(str, files))))
         entry.files = tuple(files)
         return outcome
 
     async def _failed(self, entry: Entry, error: KlingError) -> Decimal | None:
-        facts = {
-            "type": type(error).__name__,
-            "message": error.message,
-            "code": error.code,
-            "status": error.status,
-            "request_id": error.request_id,
-        }
+        facts = written(error)
         if entry.stage is None:  # the server refused to make it
             await self._keep(
                 self._journal.refused(entry.row, entry.external_id, facts, now=time.time())
@@ -340,9 +341,9 @@ class Rows(Generic[ResultT]):
     def _react(self, error: Exception | None) -> None:
         if isinstance(error, JournalError):
             self._journal_failed(error)
-        elif isinstance(error, _STOPS_ALL):
+        elif stops_all(error):
             self._stop("no other request would fare better", error)
-        elif error is not None and self._options.stops_on_failure:
+        elif isinstance(error, Exception) and self._options.stops_on_failure:
             self._stop("a row failed", error)
 
     def _settle_budget(self, entry: Entry, units: Decimal | None) -> None:
@@ -372,17 +373,12 @@ class Rows(Generic[ResultT]):
         self._stop("the journal cannot be written", error)
 
     def _stop(self, why: str, cause: Exception | None = None) -> None:
-        error = BatchStopped(f"stopped submitting: {why}")
+        self._stopped = True
+        self._reading.cancel()
+        error = BatchStopped(f"stopped submitting: {why}{f': {cause}' if cause else ''}")
         error.__cause__ = cause
         self.outcomes.stop(error)
 
 
-def _read_error(attempt: Attempt) -> KlingError:
-    """The error of an earlier run, as far as it was written down."""
-    facts = dict(attempt.error or {})
-    kinds: dict[str, type[KlingError]] = {kind.__name__: kind for kind in _FINAL}
-    kind = kinds.get(facts.pop("type", ""), KlingError)
-    error = kind(facts.pop("message", "failed"), **facts)
-    if isinstance(error, TaskFailed):
-        error.token, error.external_task_id = attempt.token, attempt.external_task_id
-    return error
+def _all_there(files: Iterable[Path]) -> bool:
+    return all(map(Path.exists, files))

@@ -31,6 +31,7 @@ from typing import TypeVar
 
 import anyio
 
+from ._background import spared
 from ._config import Retries
 from ._errors import (
     AnswerLost,
@@ -86,6 +87,13 @@ class Rules:
     left_before: float | None = None
     """Seconds since a create with this id may have left, in an earlier process; None: none has."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether look-ups are made at all."""
+        return self.answers_look_ups and self.retries.look_ups > 0
+
+
+_TAKEN = 3  # look-ups for a task that has an id of ours, and was none of ours
 
 Protocol = Generator[Move, Outcome, TaskState]
 
@@ -94,13 +102,14 @@ def submission(rules: Rules, random: Random) -> Protocol:
     """The moves that bring one task into being; ends with it or raises."""
     refusals, offline, waited, sent_again = 0, 0, 0.0, 0
     lost: KlingError | None = None
-    trusts = rules.trusts_not_found and rules.answers_look_ups
-    wire = rules.on_the_wire - (rules.left_before or 0.0)
+    trusts = rules.trusts_not_found and rules.asks
+    # A clock that was set back since makes the time negative.
+    wire = rules.on_the_wire - max(0.0, rules.left_before or 0.0)
     outcome: Outcome
     if rules.left_before is not None:
         outcome = AnswerLost("whoever sent it was stopped before the answer")
     else:
-        if rules.asks_first and rules.answers_look_ups:
+        if rules.asks_first and rules.asks:
             found = yield from _look_up(rules, random, None)
             if found is not None:
                 return found
@@ -151,9 +160,11 @@ def _adopt(
     rules: Rules, random: Random, error: DuplicateTaskId, lost: KlingError | None
 ) -> Protocol:
     """The id is taken: by this very submission, or by an earlier one of the caller's."""
-    for failures in range(rules.retries.look_ups if rules.answers_look_ups else 0):
+    # It exists, so a "not found" is a replica that lags behind; or, if none of ours was lost,
+    # a task of another endpoint.
+    most = rules.retries.look_ups if lost is not None else min(_TAKEN, rules.retries.look_ups)
+    for failures in range(most if rules.asks else 0):
         if failures:
-            # It exists, so a "not found" is a replica that lags behind.
             yield Pause(next_delay(failures, random=random))
         found = yield from _look_up(rules, random, lost or error)
         if found is not None:
@@ -165,7 +176,7 @@ def _settle(
     rules: Rules, random: Random, lost: KlingError, wire: float
 ) -> Generator[Move, Outcome, TaskState | None]:
     """Find out about a create whose answer was lost: its task, or None when there is none."""
-    if not rules.answers_look_ups:
+    if not rules.asks:
         return None
     found = yield from _look_up(rules, random, lost)
     if found is None and wire > 0:
@@ -178,24 +189,27 @@ def _settle(
 def _look_up(
     rules: Rules, random: Random, lost: KlingError | None
 ) -> Generator[Move, Outcome, TaskState | None]:
-    """Ask until there is an answer; None means that the server knows no such task."""
-    failure, delay = lost, 0.0
-    for failures in range(rules.retries.look_ups):
-        if failures:
-            yield Pause(delay)
+    """Ask until there is an answer; None means that the server knows no such task.
+
+    Without a *lost* create nothing was sent yet, and a failure to ask is raised as it came.
+    """
+    failures = 0
+    while True:
         outcome = yield Ask()
         if isinstance(outcome, TaskState):
             return outcome
         if isinstance(outcome, TaskNotFound):
             return None
         assert outcome is not None
-        failure = outcome
-        if not is_transient(outcome):
-            break
-        delay = next_delay(failures, random=random, hint=_hint(outcome))
-    if lost is None and failure is not None:
-        raise failure  # nothing was sent yet
-    raise _unknown(rules, lost or AnswerLost("nobody looked for it"))
+        failures += 1
+        if failures >= rules.retries.look_ups or not is_transient(outcome):
+            if lost is None:
+                raise outcome
+            error = _unknown(rules, lost)
+            error.add_note(f"Looked up, it was answered: {outcome}")
+            error.__context__ = outcome
+            raise error
+        yield Pause(next_delay(failures - 1, random=random, hint=_hint(outcome)))
 
 
 def _unknown(rules: Rules, lost: KlingError) -> SubmissionUnknown:
@@ -216,8 +230,10 @@ Leaving = Callable[[], None]
 Performs = Callable[[], Awaitable[TaskState]]
 
 
-async def perform(protocol: Protocol, send: Performs, ask: Performs) -> TaskState:
-    """Carry the moves out."""
+async def perform(
+    protocol: Protocol, send: Performs, ask: Performs, pausing: Callable[[float], object]
+) -> TaskState:
+    """Carry the moves out; *pausing* is told of each pause."""
     outcome: Outcome = None
     while True:
         try:
@@ -227,6 +243,7 @@ async def perform(protocol: Protocol, send: Performs, ask: Performs) -> TaskStat
             return state
         outcome = None
         if isinstance(move, Pause):
+            pausing(move.seconds)
             await anyio.sleep(move.seconds)
             continue
         try:
@@ -238,14 +255,15 @@ async def perform(protocol: Protocol, send: Performs, ask: Performs) -> TaskStat
 T = TypeVar("T")
 
 
-async def to_the_end(work: Callable[[Leaving], Awaitable[T]], farewell: float) -> T:
-    """Run *work*; when the caller is cancelled, leave it *farewell* seconds to finish.
+async def to_the_end(
+    work: Callable[[Leaving], Awaitable[T]], farewell: float, shield: anyio.CancelScope
+) -> T:
+    """Run *work* in *shield*; when the caller is cancelled, leave it *farewell* seconds to finish.
 
     *work* is given a function to call when the create is about to leave: before that,
     cancelling stops it.
     """
     ended = anyio.Event()
-    shield = anyio.CancelScope()
     results: list[T] = []
     errors: list[Exception] = []
 
@@ -255,7 +273,7 @@ async def to_the_end(work: Callable[[Leaving], Awaitable[T]], farewell: float) -
     async def run() -> None:
         try:
             with shield:
-                results.append(await work(leaving))
+                results.append(await _carry_out(work, leaving))
         except Exception as error:  # raised again below, in the caller's own task
             errors.append(error)
         finally:
@@ -270,3 +288,8 @@ async def to_the_end(work: Callable[[Leaving], Awaitable[T]], farewell: float) -
     if errors:
         raise errors[0]
     return results[0]
+
+
+@spared
+async def _carry_out(work: Callable[[Leaving], Awaitable[T]], leaving: Leaving) -> T:
+    return await work(leaving)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -20,8 +20,11 @@ from ._background import Background
 from ._config import Retries, Timeouts
 from ._difference import changes
 from ._errors import (
+    BadEnvelope,
     DuplicateTaskId,
+    InvalidRequest,
     KlingError,
+    NotServed,
     ParallelLimit,
     RateLimited,
     RequestChanged,
@@ -38,7 +41,7 @@ from ._results import FromState
 from ._retry import created_nothing, next_delay
 from ._server import Server
 from ._slots import Slots, Ticket
-from ._state import TaskState
+from ._state import TaskState, TaskStatus
 from ._submit import Leaving, Rules, perform, submission, to_the_end
 from ._task import Task, Waiting
 from ._token import Token
@@ -95,6 +98,8 @@ class Submitter:
         """The tasks that go by an id of the caller's own, while a handle lives."""
         self._facts: WeakKeyDictionary[Record, Facts] = WeakKeyDictionary()
         """What was sent for them."""
+        self._in_doubt: dict[tuple[str, str], float] = {}
+        """The ids of creates whose fate nobody knows, and when that was found."""
 
     async def aclose(self) -> None:
         """Stop asking what is asked for learning's sake."""
@@ -139,9 +144,8 @@ class Submitter:
             own_id: str | None = body.get("external_task_id")
             if own_id is None:
                 body["external_task_id"] = intent.external_task_id or f"ka-{uuid4().hex}"
-                return self._task(
-                    request, await self._create(request, body, ticket, intent, resend), body, ticket
-                )
+                state = await self._create(request, body, ticket, intent, resend)
+                return await self._task(request, state, body, ticket, intent)
             async with self._alone(own_id):
                 look = partial(fingerprint, body)
                 _, facts = await to_thread.run_sync(look) if request.reads_media() else look()
@@ -149,9 +153,10 @@ class Submitter:
                 if record is not None:
                     _refuse_changes(own_id, self._facts[record], facts)
                     self._slots.leave(ticket)
+                    await self._created(request, record.state, intent)
                     return Task(record, self._waiting)
                 state = await self._create(request, body, ticket, intent, resend, asks_first=True)
-                task = self._task(request, state, body, ticket)
+                task = await self._task(request, state, body, ticket, intent)
                 self._named[request.path, own_id] = task.record
                 self._facts[task.record] = facts
                 return task
@@ -197,6 +202,9 @@ class Submitter:
         asks_first: bool = False,
     ) -> TaskState:
         external_id: str = body["external_task_id"]
+        doubted = self._in_doubt.get((request.path, external_id))
+        if doubted is not None:
+            intent.doubt(anyio.current_time() - doubted)
         rules = Rules(
             external_task_id=external_id,
             answers_look_ups=self._abilities.answers_look_ups,
@@ -208,29 +216,40 @@ class Submitter:
             left_before=intent.left_before,
         )
         try:
-            return await perform(
+            state = await perform(
                 submission(rules, self._random),
                 lambda: self._send(request, body, ticket, intent),
                 lambda: self._adopt(request, external_id, intent),
+                lambda seconds: _LOG.info(
+                    "the create of %s goes on in %.0f s", external_id, seconds
+                ),
             )
         except SubmissionUnknown as error:
+            self._in_doubt[request.path, external_id] = anyio.current_time()
             if rules.answers_look_ups:
                 error.token = self._token(request, external_id)
             raise
-        except Exception:
+        except Exception as error:
+            if intent.task_id is not None:  # it could not be written down
+                token = self._token(request, intent.task_id)
+                error.add_note(f"The task was created: kling.task({token!r})")
             raise
         except BaseException:  # cancelled or interrupted; trio wraps that in a group
             # Nobody will see a handle, and the id may be one that was made up here.
+            if intent.may_exist:
+                self._in_doubt[request.path, external_id] = anyio.current_time()
             if intent.task_id is not None:
                 token = self._token(request, intent.task_id)
                 _LOG.warning("cancelled, but the task was created: kling.task(%r)", token)
-            elif intent.may_exist:
+            elif intent.may_exist and not intent.notes.lasting:
                 _LOG.warning(
                     "cancelled while a create was on its way; a task may exist and be billed"
                     " under external_task_id %s",
                     external_id,
                 )
             raise
+        self._in_doubt.pop((request.path, external_id), None)
+        return state
 
     def _token(self, request: Request[Any], task_id: str) -> str:
         name = self._server.provider.name
@@ -251,9 +270,11 @@ class Submitter:
 
         while True:
             await self._slots.turn(ticket)
-            await intent.notes.leaving()
+            with anyio.CancelScope(shield=True):  # what is written down is sent or withdrawn
+                await intent.notes.leaving()
+            intent.exchange = anyio.CancelScope()
             try:
-                return await to_the_end(create, self._timeouts.farewell)
+                return await to_the_end(create, self._timeouts.farewell, intent.exchange)
             except KlingError as error:
                 intent.on_the_wire = False
                 intent.lost = intent.lost or not created_nothing(error)
@@ -289,7 +310,13 @@ class Submitter:
         await intent.notes.created(state, self._token(request, state.id))
 
     async def _look_up(self, path: str, external_id: str) -> TaskState:
-        state = await self._server.ask(path, external_id)
+        try:
+            state = await self._server.ask(path, external_id)
+        except (InvalidRequest, NotServed, BadEnvelope) as error:
+            if self._abilities.finds_external_id or not created_nothing(error):
+                raise
+            # Whatever word it has for it, of a server that never found one.
+            raise TaskNotFound(f"asked for {external_id}: {error.message}") from error
         proven = self._abilities.finds_external_id is True and state.id != external_id
         if state.external_task_id != external_id and not (
             state.external_task_id is None and proven
@@ -307,21 +334,30 @@ class Submitter:
         """Ask for a task that exists by its external id: a free question."""
         assert self._sample is not None
         path, external_id, task_id = self._sample
-        try:
-            found = (await self._look_up(path, external_id)).id == task_id
-        except TaskNotFound:
-            found = False
-        except (KlingError, OSError) as error:
-            _LOG.debug("whether tasks are found by external id is not known yet: %s", error)
-            return
-        (self._abilities.found if found else self._abilities.missed)()
+        pause = 0.0
+        while self._abilities.finds_external_id is None:
+            await anyio.sleep(pause)
+            try:
+                found = (await self._look_up(path, external_id)).id == task_id
+            except TaskNotFound:
+                found = False
+            except (KlingError, OSError) as error:
+                _LOG.debug("whether tasks are found by external id is not known yet: %s", error)
+                return
+            (self._abilities.found if found else self._abilities.missed)()
+            pause = pause * 6 or 10.0  # a replica may lag behind
 
     def _tell(self, error: RateLimited, seconds: float | None) -> None:
         if self._hooks:
             self._hooks.tell(RetryScheduled("create", error, seconds))
 
-    def _task(
-        self, request: Request[ResultT], state: TaskState, body: Body, ticket: Ticket
+    async def _task(
+        self,
+        request: Request[ResultT],
+        state: TaskState,
+        body: Body,
+        ticket: Ticket,
+        intent: Intent,
     ) -> Task[ResultT]:
         record = self._waiting.known(request.path, state.id)
         if record is not None:  # the server says that it is one we have
@@ -332,10 +368,16 @@ class Submitter:
         _LOG.info("submitted %s task %s (%s)", request.endpoint, state.id, external_id)
         if self._hooks:
             self._hooks.tell(TaskSubmitted(request.endpoint, state.id, external_id, request.model))
+        if state.status is TaskStatus.SUCCEEDED and not state.task_result:
+            state = replace(state, status=TaskStatus.PROCESSING)  # to be asked where its files are
         job = Job(state.id, request.path, request.kind, born=anyio.current_time())
         record = self._waiting.record(type(request), state, external_id, job, ticket)
-        self._slots.accept(ticket)
-        return Task(record, self._waiting)
+        task: Task[ResultT] = Task(record, self._waiting)
+        try:
+            await intent.notes.announced(task)
+        finally:
+            self._slots.accept(ticket)
+        return task
 
 
 def _refuse_changes(own_id: str, before: Facts, now: Facts) -> None:

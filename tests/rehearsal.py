@@ -22,7 +22,7 @@ from tests.media_samples import png
 
 
 class Rehearsal:
-    """A stage: a key in the environment, a folder with `cat.png` in it, and no network."""
+    """A stage: a key in the environment, a folder with files to use in it, and no network."""
 
     def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
         self.emulator = Emulator()
@@ -31,6 +31,7 @@ class Rehearsal:
         self._patch = patch
         self._programs: list[Callable[[], Awaitable[object]]] = []
         (folder / "cat.png").write_bytes(png(640, 640))
+        (folder / "prompts.txt").write_text("A paper boat\nA cork\n\nA leaf\n", encoding="utf-8")
         patch.chdir(folder)
         patch.setenv("COMETAPI_KEY", "the-key-of-a-reader")
         patch.setattr(kling_async, "Kling", self.client)

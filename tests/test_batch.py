@@ -42,7 +42,7 @@ async def test_every_row_ends_in_a_file(harbour: Harbour) -> None:
     assert sorted(outcome.index for outcome in outcomes) == list(range(5))
     assert sorted(path for outcome in outcomes for path in outcome.files) == harbour.files
     assert len(harbour.files) == harbour.paid == 5
-    assert harbour.summary.startswith("5 done, 0 failed")
+    assert harbour.summary.startswith("5 saved, 0 succeeded, 0 failed")
 
 
 async def test_second_run_costs_nothing_and_tells_the_same(harbour: Harbour) -> None:
@@ -62,7 +62,7 @@ async def test_requests_may_come_go_and_move(harbour: Harbour) -> None:
     await harbour.run(boats(3, 7, 1))
 
     assert harbour.paid == 4
-    assert harbour.summary.startswith("4 done")
+    assert harbour.summary.startswith("4 saved")
 
 
 async def test_equal_requests_are_rows_of_their_own(harbour: Harbour) -> None:
@@ -140,7 +140,7 @@ async def test_failed_row_is_kept_and_paid_for_again_only_when_asked(
     assert third.ok
     assert harbour.paid == 2
     assert harbour.emulator.ledger.billed_twice == {}
-    assert harbour.summary.startswith("1 done, 0 failed")
+    assert harbour.summary.startswith("1 saved, 0 succeeded, 0 failed")
 
 
 async def test_refused_row_is_kept_with_its_reason_and_cost_nothing(harbour: Harbour) -> None:
@@ -149,7 +149,9 @@ async def test_refused_row_is_kept_with_its_reason_and_cost_nothing(harbour: Har
     [outcome] = await harbour.run(boats(1))
 
     assert isinstance(outcome.error, ContentRejected)
-    assert harbour.summary == ("0 done, 1 failed, 0 running, 0 unknown, 0 not submitted, 0 units")
+    assert harbour.summary == (
+        "0 saved, 0 succeeded, 1 failed, 0 running, 0 unknown, 0 not submitted, 0 units"
+    )
 
 
 async def test_bad_request_is_an_outcome_and_no_row(harbour: Harbour) -> None:
@@ -159,7 +161,7 @@ async def test_bad_request_is_an_outcome_and_no_row(harbour: Harbour) -> None:
     assert [outcome.ok for outcome in outcomes] == [False, False, True]
     assert isinstance(outcomes[0].error, RequestRefused)
     assert isinstance(outcomes[1].error, RequestRefused)
-    assert harbour.summary.startswith("1 done, 0 failed")
+    assert harbour.summary.startswith("1 saved, 0 succeeded, 0 failed")
 
 
 async def test_folder_that_cannot_be_written_costs_nothing(harbour: Harbour) -> None:
@@ -200,7 +202,7 @@ async def test_broken_off_run_goes_on(harbour: Harbour) -> None:
         async with kling.batch(harbour.path, boats(*range(9)), out=harbour.out) as batch:
             async for _ in batch:
                 break
-            assert len(batch.pending) == harbour.paid - 1
+        assert len(batch.pending) == harbour.paid - 1
     outcomes = await harbour.run(boats(*range(9)))
 
     assert len(outcomes) == harbour.paid == len(harbour.files) == 9
@@ -251,7 +253,7 @@ async def test_unknown_create_is_reported_by_every_run(harbour: Harbour) -> None
     for _ in range(2):
         [outcome] = await harbour.run(boats(1), client())
         assert isinstance(outcome.error, SubmissionUnknown)
-        assert harbour.summary.startswith("0 done, 0 failed, 0 running, 1 unknown")
+        assert harbour.summary.startswith("0 saved, 0 succeeded, 0 failed, 0 running, 1 unknown")
     assert harbour.paid == 1
 
     [outcome] = await harbour.run(boats(1), client(), resend=True)
@@ -273,10 +275,21 @@ async def test_download_that_fails_is_done_by_the_next_run(harbour: Harbour) -> 
     assert len(harbour.emulator.requests) == asked + 1
 
 
+async def test_file_that_is_gone_is_downloaded_again(harbour: Harbour) -> None:
+    await harbour.run(boats(1, 2))
+    gone = harbour.files[0]
+    gone.unlink()
+    outcomes = await harbour.run(boats(1, 2), out=harbour.folder / "elsewhere")
+
+    assert harbour.paid == 2
+    assert [path.name for path in (harbour.folder / "elsewhere").iterdir()] == [gone.name]
+    assert all(outcome.files[0].is_absolute() and outcome.files[0].exists() for outcome in outcomes)
+
+
 async def test_without_a_folder_nothing_is_downloaded_until_there_is_one(harbour: Harbour) -> None:
     [first] = await harbour.run(boats(1), out=None)
     assert first.ok
-    assert harbour.summary.startswith("1 done")
+    assert harbour.summary.startswith("0 saved, 1 succeeded")
     [second] = await harbour.run(boats(1))
 
     assert (first.files, len(second.files)) == ((), 1)
@@ -289,7 +302,7 @@ async def test_journal_of_another_provider_is_refused(harbour: Harbour) -> None:
             with anyio.move_on_after(10):
                 await anext(aiter(batch))
     comet = Kling(CometAPI(KEY), transport=harbour.emulator.transport())
-    with pytest.raises(ConfigurationError, match="the token is of provider klingai"):
+    with pytest.raises(ConfigurationError, match="has tasks of klingai at"):
         await harbour.run(boats(1), comet)
     [outcome] = await harbour.run(boats(1))
 

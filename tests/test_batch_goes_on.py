@@ -29,7 +29,7 @@ async def left(harbour: Harbour, stage: Stage, *, exists: bool = True, ago: floa
     """A journal whose only row, boat 1, was left at *stage*; gives its external id."""
     [request] = boats(1)
     body: dict[str, Any] = {**request.body(KlingAI(KEY).limits), "external_task_id": "ka-1"}
-    task_id = ""
+    task_id, result = "", dict[str, Any]()
     if exists:
         async with official(harbour.emulator) as kling:
             own = request.model_copy(update={"external_task_id": "ka-1"})
@@ -39,6 +39,7 @@ async def left(harbour: Harbour, stage: Stage, *, exists: bool = True, ago: floa
                 result = (await task).model_dump(mode="json")
     digest, facts = fingerprint(body)
     async with Journal(harbour.path) as journal:
+        journal.account = KlingAI(KEY).account
         row = await journal.claim(key=None, digest=digest, endpoint="text2video", request=facts)
         await journal.intend(row, "ka-1", now=time.time() - ago, estimate=None)
         if stage is not Stage.INTENDED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,30 @@ def test_import_time_prints_its_table(
     main()
 
     assert "extras imported: none" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
+def test_journal_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "journal.py"))["main"]
+    monkeypatch.setitem(main.__globals__, "ROUNDS", 1)
+    monkeypatch.setitem(main.__globals__, "TASKS", 10)
+
+    main()
+
+    assert "batch over map" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
+def test_kill_prints_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "kill.py"))["main"]
+    monkeypatch.setattr(sys, "argv", ["kill.py"])
+    monkeypatch.setitem(main.__globals__, "ROWS", 6)
+    monkeypatch.setitem(main.__globals__, "KILLS", 2)
+
+    main()
+
+    assert "6 creates paid, 0 twice" in capsys.readouterr().out

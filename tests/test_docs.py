@@ -19,14 +19,24 @@ from pydantic import ValidationError
 
 import kling_async
 import kling_async.emulator
-from kling_async import Kling, KlingError, Request, Task, VideoResult, endpoints
+from kling_async import (
+    Batch,
+    BatchOutcome,
+    Kling,
+    KlingError,
+    Request,
+    Task,
+    VideoResult,
+    endpoints,
+)
 from kling_async._exchange import Call
 from kling_async.emulator.__main__ import main as emulator_command
 from tests.rehearsal import Rehearsal, compiled
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PROMISES = ROOT / "docs" / "promises.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", PROMISES]
 SOURCES = sorted((ROOT / "kling_async").rglob("*.py"))
 
 
@@ -70,7 +80,7 @@ def docstring_examples(path: Path) -> Iterator[Snippet]:
             yield Snippet(path, line, textwrap.dedent("\n".join(body[:end])) + "\n")
 
 
-PYTHON = list(blocks(README, "python"))
+PYTHON = [*blocks(README, "python"), *blocks(PROMISES, "python")]
 EXAMPLES = [snippet for path in SOURCES for snippet in docstring_examples(path)]
 NAMES: dict[str, object] = {
     **{name: getattr(kling_async, name) for name in kling_async.__all__},
@@ -114,7 +124,17 @@ def test_client_and_task_have_examples() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", text(document))
 
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    rows = re.findall(r"^\|.*\| (.*) \|$", text(PROMISES), re.M)
+    shown = [re.findall(r"\[(\w+)\]\((\S+)\)", cell) for cell in rows if cell != "Shown by"]
+
+    assert shown
+    assert all(shown)
+    for name, file in [link for links in shown for link in links]:
+        assert re.search(rf"^(async )?def {name}\(", text(PROMISES.parent / file), re.M), name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -139,6 +159,8 @@ class Known:
             "task": Task,
             "video": VideoResult,
             "error": KlingError,
+            "batch": Batch,
+            "outcome": BatchOutcome,
         }
 
     def missing(self, code: str) -> Iterator[str]:

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from kling_async.emulator import Fault
 from tests.rehearsal import Rehearsal
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "examples" / "demo.py"
 EXAMPLES = sorted(set(DEMO.parent.glob("*.py")) - {DEMO})
 ARGUMENTS = {
+    "batch": ["prompts.txt"],
     "image_to_video": ["cat.png", "It yawns"],
     "one_video": ["A paper boat"],
 }
 SAYS = {
+    "batch": "\n3 saved, 0 succeeded, 0 failed, ",
     "image_to_video": "submitted\nprocessing\nsucceed\ncat.mp4\n",
     "lost_answer": "\ncreates billed: 1\n",
     "many_at_once": "take 10: https://",
@@ -55,6 +58,41 @@ async def test_second_run_fetches_what_the_first_one_paid_for(
 
     assert (stage.folder / "boat.mp4").is_file()
     assert len(stage.emulator.ledger) == 1
+
+
+async def test_second_batch_tells_the_same_and_pays_nothing(
+    stage: Rehearsal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = DEMO.with_name("batch.py")
+
+    await stage.run_file(example, "prompts.txt")
+    first, asked = capsys.readouterr().out, len(stage.emulator.requests)
+    await stage.run_file(example, "prompts.txt")
+
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(first.splitlines())
+    assert len(list((stage.folder / "videos").iterdir())) == len(stage.emulator.ledger) == 3
+    assert len(stage.emulator.requests) == asked
+
+
+async def test_batch_with_a_wrong_key_says_so_and_fails(stage: Rehearsal) -> None:
+    stage.emulator.faults.add(Fault.UNAUTHORIZED, on="create", times=99)
+    with pytest.raises(SystemExit) as caught:
+        await stage.run_file(DEMO.with_name("batch.py"), "prompts.txt")
+
+    for words in ("Check the key", "the same call goes on", "0 saved"):
+        assert words in str(caught.value.code)
+
+
+async def test_batch_with_a_failure_makes_the_others_and_fails(
+    stage: Rehearsal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.emulator.faults.add(Fault.FAIL, message="too dark")
+    with pytest.raises(SystemExit, match="1"):
+        await stage.run_file(DEMO.with_name("batch.py"), "prompts.txt")
+
+    out = capsys.readouterr().out
+    assert "too dark" in out
+    assert "\n2 saved, 0 succeeded, 1 failed, " in out
 
 
 async def test_media_refused_here_cost_nothing(stage: Rehearsal) -> None:

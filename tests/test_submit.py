@@ -2,93 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_async import (
-    AnswerLost,
     AuthenticationError,
     BadEnvelope,
     BalanceExhausted,
-    ConnectFailed,
-    DuplicateTaskId,
-    InvalidRequest,
     KlingError,
-    ParallelLimit,
     RateLimited,
     Retries,
     ServerError,
     SubmissionUnknown,
-    TaskNotFound,
-    TaskState,
-    TaskStatus,
 )
-from kling_async._submit import Ask, Move, Outcome, Pause, Rules, Send, submission
-
-ID = "ka-7"
-TASK = TaskState("7", TaskStatus.SUBMITTED, external_task_id=ID)
-LOST, BUSY, OFFLINE = AnswerLost("lost"), ParallelLimit("busy", code=1303), ConnectFailed("no")
-EMPTY = BalanceExhausted("empty", code=1102)
-REFUSED, ABSENT = InvalidRequest("no", code=1201), TaskNotFound("absent", code=1201)
-TAKEN = DuplicateTaskId("External_task_id ka-7 already exists", code=1201)
-DOWN = ServerError("down", code=5000, status=500)
-WIRE = 120.0
-
-
-def rules(**changes: Any) -> Rules:
-    """The official server's, unless changed: look-ups work and duplicates are refused."""
-    known: dict[str, Any] = {"answers_look_ups": True, "trusts_not_found": True}
-    known["retries"] = Retries(look_ups=4)
-    return Rules(external_task_id=ID, on_the_wire=WIRE, **(known | changes))
-
+from kling_async._submit import Ask, Outcome, Pause, Rules, Send
+from tests.protocol_player import (
+    ABSENT,
+    BUSY,
+    DOWN,
+    ID,
+    LOST,
+    OFFLINE,
+    REFUSED,
+    TAKEN,
+    TASK,
+    WIRE,
+    play,
+    rules,
+    run,
+)
 
 TRUSTED = rules()
 DOUBTED = rules(trusts_not_found=False)
 BLIND = rules(answers_look_ups=False, trusts_not_found=False)
-
-
-@dataclass
-class Played:
-    """How a protocol went."""
-
-    moves: list[Move] = field(default_factory=list[Move])
-    end: TaskState | KlingError | None = None
-
-    @property
-    def shape(self) -> str:
-        """S for each send, A for each look-up, P for each pause, W for one as long as the wire."""
-        long = Pause(WIRE)
-        return "".join("W" if move == long else type(move).__name__[0] for move in self.moves)
-
-
-def play(known: Rules, *answers: Outcome, seed: int = 1) -> Played:
-    """Run the protocol against prepared answers to its sends and look-ups."""
-    left = list(answers)
-    played = run(known, lambda move: None if isinstance(move, Pause) else left.pop(0), Random(seed))
-
-    assert not left
-    return played
-
-
-def run(known: Rules, answer: Callable[[Move], Outcome], random: Random) -> Played:
-    """Run the protocol against anything that answers."""
-    protocol, played, outcome = submission(known, random), Played(), None
-    try:
-        while True:
-            move = protocol.send(outcome)
-            played.moves.append(move)
-            outcome = answer(move)
-    except StopIteration as done:
-        played.end = done.value
-    except KlingError as error:
-        played.end = error
-    return played
+DARING = rules(answers_look_ups=False, trusts_not_found=False, resend=True)
 
 
 # The paths of the drawing
@@ -114,7 +65,7 @@ def run(known: Rules, answer: Callable[[Move], Outcome], random: Random) -> Play
         (DOUBTED, [LOST, ABSENT, TASK], "SAWA"),
         (DOUBTED, [TAKEN, TASK], "SA"),
         (rules(trusts_not_found=False, resend=True), [LOST, ABSENT, ABSENT, TASK], "SAWAS"),
-        (rules(answers_look_ups=False, trusts_not_found=False, resend=True), [LOST, TASK], "SS"),
+        (DARING, [LOST, TASK], "SS"),
         (BLIND, [BUSY, TASK], "SPS"),
     ],
 )
@@ -139,18 +90,10 @@ def test_path_leads_to_the_task(known: Rules, answers: list[Outcome], shape: str
         (TRUSTED, [LOST, ABSENT, LOST, LOST, LOST, LOST], "SAWAPAPAPA"),
         (TRUSTED, [LOST, ABSENT, ABSENT, TAKEN, ABSENT, ABSENT, ABSENT, ABSENT], "SAWASAPAPAPA"),
         (TRUSTED, [LOST, ABSENT, ABSENT, REFUSED], "SAWAS"),
-        (rules(answers_look_ups=False, trusts_not_found=False, resend=True), [LOST, LOST], "SS"),
-        (rules(answers_look_ups=False, trusts_not_found=False, resend=True), [LOST, TAKEN], "SS"),
-        (
-            rules(answers_look_ups=False, trusts_not_found=False, resend=True),
-            [LOST, BalanceExhausted(code=1102)],
-            "SS",
-        ),
-        (
-            rules(answers_look_ups=False, trusts_not_found=False, resend=True),
-            [LOST, OFFLINE, OFFLINE, OFFLINE],
-            "SSPSPS",
-        ),
+        (DARING, [LOST, LOST], "SS"),
+        (DARING, [LOST, TAKEN], "SS"),
+        (DARING, [LOST, BalanceExhausted(code=1102)], "SS"),
+        (DARING, [LOST, OFFLINE, OFFLINE, OFFLINE], "SSPSPS"),
     ],
 )
 def test_doubt_ends_as_unknown(known: Rules, answers: list[Outcome], shape: str) -> None:
@@ -170,7 +113,7 @@ def test_doubt_ends_as_unknown(known: Rules, answers: list[Outcome], shape: str)
         (TRUSTED, [RateLimited(retry_after=121.0)], "S"),
         (TRUSTED, [BUSY, REFUSED], "SPS"),
         (BLIND, [TAKEN], "S"),
-        (TRUSTED, [TAKEN, ABSENT, ABSENT, ABSENT, ABSENT], "SAPAPAPA"),
+        (TRUSTED, [TAKEN, ABSENT, ABSENT, ABSENT], "SAPAPA"),
     ],
 )
 def test_refusal_is_raised_as_it_came(known: Rules, answers: list[Outcome], shape: str) -> None:
@@ -178,6 +121,95 @@ def test_refusal_is_raised_as_it_came(known: Rules, answers: list[Outcome], shap
 
     assert played.end in answers
     assert played.shape == shape
+
+
+# Ids of the caller's own are asked for first
+
+
+@pytest.mark.parametrize(
+    ("known", "answers", "shape"),
+    [
+        (TRUSTED, [TASK], "A"),
+        (TRUSTED, [ABSENT, TASK], "AS"),
+        (TRUSTED, [DOWN, LOST, ABSENT, TASK], "APAPAS"),
+        (TRUSTED, [ABSENT, TAKEN, TASK], "ASA"),
+        (TRUSTED, [ABSENT, BUSY, TASK], "ASPS"),
+        (TRUSTED, [ABSENT, LOST, ABSENT, ABSENT, TASK], "ASAWAS"),
+        (DOUBTED, [TASK], "A"),
+        (DOUBTED, [ABSENT, LOST, TASK], "ASA"),
+        (BLIND, [TASK], "S"),
+        (rules(retries=Retries(look_ups=0)), [TASK], "S"),
+    ],
+)
+def test_own_id_is_looked_up_first(known: Rules, answers: list[Outcome], shape: str) -> None:
+    played = play(replace(known, asks_first=True), *answers)
+
+    assert played.end is TASK
+    assert played.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("answers", "shape"),
+    [
+        ([AuthenticationError(code=1002)], "A"),
+        ([RateLimited(retry_after=3600.0)], "A"),
+        ([LOST, DOWN, BUSY, LOST], "APAPAPA"),
+    ],
+)
+def test_own_id_that_cannot_be_looked_up_is_not_sent(answers: list[Outcome], shape: str) -> None:
+    played = play(rules(asks_first=True), *answers)
+
+    assert played.end is answers[-1]
+    assert played.shape == shape
+
+
+# An earlier process may have sent it
+
+
+@pytest.mark.parametrize(
+    ("known", "answers", "shape"),
+    [
+        (TRUSTED, [TASK], "A"),
+        (TRUSTED, [LOST, TASK], "APA"),
+        (TRUSTED, [ABSENT, TASK], "APA"),
+        (TRUSTED, [ABSENT, ABSENT, TASK], "APAS"),
+        (TRUSTED, [ABSENT, ABSENT, LOST, ABSENT, ABSENT, TASK], "APASAWAS"),
+        (rules(asks_first=True), [ABSENT, ABSENT, TASK], "APAS"),
+        (DOUBTED, [ABSENT, TASK], "APA"),
+        (DARING, [TASK], "S"),
+    ],
+)
+def test_create_of_an_earlier_process_is_looked_for(
+    known: Rules, answers: list[Outcome], shape: str
+) -> None:
+    played = play(replace(known, left_before=50.0), *answers)
+
+    assert played.end is TASK
+    assert played.shape == shape
+    if shape.startswith("APA") and answers[0] is ABSENT:
+        assert played.pauses[0] == WIRE - 50
+
+
+@pytest.mark.parametrize(("known", "answers"), [(BLIND, []), (DOUBTED, [ABSENT, ABSENT])])
+def test_create_of_an_earlier_process_stays_unknown(known: Rules, answers: list[Outcome]) -> None:
+    played = play(replace(known, left_before=0.0), *answers)
+
+    assert isinstance(played.end, SubmissionUnknown)
+    assert played.end.external_task_id == ID
+    assert "stopped before the answer" in str(played.end)
+    assert "S" not in played.shape
+
+
+@pytest.mark.parametrize(("ago", "shape"), [(WIRE - 1, "APAS"), (WIRE, "AS"), (1e9, "AS")])
+def test_wire_is_waited_for_only_while_it_lasts(ago: float, shape: str) -> None:
+    assert play(rules(left_before=ago), *[ABSENT] * shape.count("A"), TASK).shape == shape
+
+
+def test_clock_set_back_waits_no_longer_than_the_wire() -> None:
+    assert play(rules(left_before=-1e6), ABSENT, TASK).shape == "AWA"
+
+
+# Pauses
 
 
 def test_connections_are_counted_in_a_row() -> None:
@@ -192,6 +224,30 @@ def test_pause_is_as_long_as_the_server_says() -> None:
 
     assert isinstance(pause, Pause)
     assert 30 <= pause.seconds <= 31
+
+
+def test_pause_between_look_ups_is_as_long_as_the_server_says() -> None:
+    played = play(TRUSTED, LOST, RateLimited(retry_after=30.0), TASK)
+
+    assert 30 <= played.pauses[0] <= 31
+
+
+@pytest.mark.parametrize(
+    ("answers", "first"),
+    [
+        ([BUSY] * 6, 1),
+        ([LOST] * 6, 1),  # a create and five look-ups
+        ([TAKEN, ABSENT, ABSENT], 2),
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_pauses_double(answers: list[Outcome], first: int, seed: int) -> None:
+    played = play(rules(retries=Retries(look_ups=7)), *answers, TASK, seed=seed)
+    ceilings = [first * 2**turn for turn in range(len(played.pauses))]
+
+    assert len(ceilings) == (5 if LOST in answers else len(answers) - (TAKEN in answers))
+    for pause, ceiling in zip(played.pauses, ceilings, strict=True):
+        assert ceiling / 2 <= pause <= ceiling
 
 
 def test_server_busy_for_ever_is_given_up() -> None:
@@ -274,136 +330,6 @@ def test_failing_for_ever_ends(
 
     assert isinstance(played.end, KlingError)
     assert len(played.moves) < 20_000
-
-
-# Against a server that does its worst
-
-
-@dataclass
-class Server:
-    """A server that commits when it likes, answers when it likes, and counts the tasks."""
-
-    draw: Callable[[st.SearchStrategy[Any]], Any]
-    finds: bool
-    refuses_duplicates: bool
-    faults: int
-    """How many more exchanges go wrong."""
-    lag: float
-    """Seconds after its commit in which a task may still not be found."""
-    now: float = 0.0
-    commits: list[float] = field(default_factory=list[float])
-    """When each task comes to exist; some lie ahead."""
-    refused: bool = False
-    """Whether it refused a create for good."""
-
-    def answer(self, move: Move) -> Outcome:
-        if isinstance(move, Pause):
-            self.now += move.seconds
-            return None
-        return self.create() if isinstance(move, Send) else self.look_up()
-
-    def create(self) -> Outcome:
-        exists = any(commit <= self.now for commit in self.commits)
-        if self.goes_wrong():
-            reaches = self.draw(st.booleans())
-            if not reaches:
-                self.refused = self.draw(st.sampled_from([False, False, False, True]))
-                if self.refused:
-                    return EMPTY
-                return self.one_of(LOST, DOWN, BUSY, OFFLINE, BadEnvelope(status=502))
-            self.commit(self.now + self.draw(st.sampled_from([0.0, 1.0, WIRE / 2, WIRE])))
-            return self.one_of(LOST, DOWN, BadEnvelope(status=504), BadEnvelope(status=200))
-        if exists and self.refuses_duplicates:
-            return TAKEN
-        self.commit(self.now)
-        return TASK
-
-    def look_up(self) -> Outcome:
-        if self.goes_wrong():
-            return self.one_of(LOST, DOWN, RateLimited(code=1302), BadEnvelope(status=502))
-        found = self.finds and any(commit + self.lag <= self.now for commit in self.commits)
-        return TASK if found else ABSENT
-
-    def commit(self, moment: float) -> None:
-        if self.refuses_duplicates and self.commits:
-            self.commits = [min(moment, *self.commits)]
-        else:
-            self.commits.append(moment)
-
-    def goes_wrong(self) -> bool:
-        wrong = self.faults > 0 and bool(self.draw(st.booleans()))
-        self.faults -= wrong
-        return wrong
-
-    def one_of(self, *errors: KlingError) -> KlingError:
-        error: KlingError = self.draw(st.sampled_from(errors))
-        return error
-
-
-@given(st.data(), st.randoms(use_true_random=False))
-def test_without_trust_no_intent_makes_two_tasks(data: st.DataObject, random: Random) -> None:
-    server = Server(
-        data.draw,
-        finds=data.draw(st.booleans()),
-        refuses_duplicates=data.draw(st.booleans()),
-        faults=data.draw(st.sampled_from([1, 3, 20, 1000])),
-        lag=data.draw(st.sampled_from([0.0, 5.0, WIRE, 1e9])),
-    )
-    known = rules(answers_look_ups=data.draw(st.booleans()), trusts_not_found=False)
-    played = run(known, server.answer, random)
-
-    assert len(server.commits) <= 1
-    assert_told(played, server)
-
-
-@given(st.data(), st.randoms(use_true_random=False))
-def test_with_trust_no_intent_makes_two_tasks(data: st.DataObject, random: Random) -> None:
-    faults, lag = data.draw(st.sampled_from([1, 3, 20, 1000])), data.draw(st.floats(0, 1e6))
-    server = Server(data.draw, finds=True, refuses_duplicates=True, faults=faults, lag=lag)
-    played = run(TRUSTED, server.answer, random)
-
-    assert len(server.commits) <= 1
-    assert_told(played, server)
-
-
-@given(st.data(), st.randoms(use_true_random=False))
-def test_misplaced_trust_makes_no_two_tasks(data: st.DataObject, random: Random) -> None:
-    """That duplicates are refused is inferred for /v1: waiting for the wire must do alone."""
-    faults = data.draw(st.sampled_from([1, 3, 20, 1000]))
-    server = Server(data.draw, finds=True, refuses_duplicates=False, faults=faults, lag=0.0)
-    played = run(TRUSTED, server.answer, random)
-
-    assert len(server.commits) <= 1
-    assert_told(played, server)
-
-
-@given(st.data(), st.randoms(use_true_random=False))
-def test_with_trust_a_result_follows_when_faults_stop(data: st.DataObject, random: Random) -> None:
-    lag = data.draw(st.sampled_from([0.0, 5.0]))
-    server = Server(data.draw, finds=True, refuses_duplicates=True, faults=2, lag=lag)
-    played = run(TRUSTED, server.answer, random)
-
-    if not server.refused:
-        assert played.end is TASK
-        assert len(server.commits) == 1
-
-
-@given(st.data(), st.randoms(use_true_random=False))
-def test_resend_makes_two_tasks_at_most(data: st.DataObject, random: Random) -> None:
-    server = Server(data.draw, finds=False, refuses_duplicates=False, faults=20, lag=0.0)
-    known = rules(answers_look_ups=False, trusts_not_found=False, resend=True)
-    played = run(known, server.answer, random)
-
-    assert len(server.commits) <= 2
-    assert_told(played, server)
-
-
-def assert_told(played: Played, server: Server) -> None:
-    """A task that exists is returned, or its id is in the error."""
-    if isinstance(played.end, SubmissionUnknown):
-        assert played.end.external_task_id == ID
-    elif not isinstance(played.end, TaskState | DuplicateTaskId):
-        assert not server.commits
 
 
 def test_moves_are_values() -> None:

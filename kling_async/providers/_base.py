@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import sha256
 from html import escape
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote, urlsplit
@@ -60,6 +61,16 @@ class Provider(ABC):
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:
         """What must never appear in a text."""
+
+    @property
+    def server(self) -> str:
+        """Whose tasks they are, for who keeps them: what runs on one is unknown on another."""
+        return f"{self.name} at {self.base_url}"
+
+    @property
+    def account(self) -> str:
+        """A mark of the key, which tells another one and nothing of the key itself."""
+        return sha256("\0".join(self.secrets()).encode()).hexdigest()[:12]
 
     def renew(self) -> bool:
         """Drop a token that the server calls expired; False where there is none to renew."""

@@ -1,0 +1,61 @@
+"""Options: what the caller of a batch has chosen, and what a batch needs of its client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from ._errors import ConfigurationError
+from ._results import FromState
+from ._task import Task
+from .endpoints import Request
+from .providers import Provider
+
+T = TypeVar("T")
+ResultT = TypeVar("ResultT", bound=FromState)
+
+
+class Client(Protocol):
+    """What a batch needs of the client to go on with tasks of an earlier run."""
+
+    @property
+    def provider(self) -> Provider:
+        """Whose tokens they are."""
+        ...
+
+    def task(self, token: str) -> Task[Any]:
+        """The task of a token."""
+        ...
+
+    async def settle(self, token: str) -> Task[Any]:
+        """The task of a create whose answer was lost, if it can be found."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(Generic[ResultT]):
+    """What the caller of a batch has chosen."""
+
+    out: Path | None
+    key: Callable[[Request[ResultT]], str] | None
+    max_at_once: int | None
+    stops_on_failure: bool
+    retry_failed: bool
+    resend: bool
+    on_submitted: Callable[[Task[ResultT]], object] | None
+
+
+def called(hook: T) -> T:
+    """Refuse a hook that cannot be called."""
+    if hook is not None and not callable(hook):
+        raise ConfigurationError(f"on_submitted is {hook!r}; give a function of the task")
+    return hook
+
+
+def stops(on_failure: str) -> bool:
+    """Whether a failure ends the submitting."""
+    if on_failure not in ("continue", "stop"):
+        raise ConfigurationError(f'on_failure is {on_failure!r}; write "continue" or "stop"')
+    return on_failure == "stop"
