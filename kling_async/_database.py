@@ -157,7 +157,7 @@ class Database:
     def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
         try:
             if _identity(self._file) != self._identity:
-                raise OSError("it was deleted or replaced while it was in use")
+                raise OSError("it was replaced while it was in use")
             level = "FULL" if any(job.durable for job in group) else "NORMAL"
             connection.execute(f"PRAGMA synchronous={level}")
             connection.execute("BEGIN IMMEDIATE")

@@ -317,8 +317,8 @@ def _intend(
     now: float,
     estimate: Decimal | None,
 ) -> Attempt:
-    facts = {"name": name, "row": row.id, "account": account, "now": now}
-    facts["estimate"] = _text(estimate)
+    values = (name, row.id, account, now, _text(estimate))
+    facts = dict(zip(("name", "row", "account", "now", "estimate"), values, strict=True))
     changed = connection.execute(_INTEND, facts).rowcount
     *record, key = connection.execute(_FIND, {"name": name}).fetchone()
     if not changed:

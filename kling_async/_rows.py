@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -124,15 +124,13 @@ class Rows(Generic[ResultT]):
     async def _read(self) -> AsyncGenerator[Request[ResultT] | Entry]:
         async with aclosing(each(self._source)) as requests:
             while not self._stopped:
-                with self._reading:
-                    try:
-                        request = await anext(requests)
-                    except StopAsyncIteration:
-                        break
-                if self._reading.cancelled_caught:
+                found: list[Request[ResultT]] = []
+                with self._reading, suppress(StopAsyncIteration):
+                    found.append(await anext(requests))
+                if not found:  # the end, or a stop
                     break
                 self._reading = anyio.CancelScope()
-                yield request
+                yield found[0]
         # What nobody knows of now, somebody may know by now.
         await self.outcomes.idle()
         while self._later:
@@ -244,10 +242,7 @@ class Rows(Generic[ResultT]):
         )
 
     async def _resume(self, entry: Entry) -> Task[ResultT]:
-        task = self._tasks.pop(entry.external_id, None)
-        if task is None:
-            assert entry.token is not None
-            task = self._client.task(entry.token)
+        task = self._tasks.pop(entry.external_id)
         await self._submitted(task)
         return task
 

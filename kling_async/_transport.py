@@ -302,10 +302,7 @@ def _translated(url: str, timeouts: Timeouts, *, trusted: bool = True) -> Genera
 
 
 def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or "that address"
-    except ValueError:
-        return "that address"
+    return urlsplit(url).hostname or "that address"
 
 
 def _words(error: Exception) -> str:

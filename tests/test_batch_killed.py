@@ -51,7 +51,7 @@ async def test_killed_at_each_write_of_the_journal(moment: str, tmp_path: Path) 
 
     async def some(first: int, backend: str) -> None:
         """Every fourth write, until there are no more."""
-        async with running(tmp_path / str(first), backend=backend) as runs:
+        async with running(tmp_path / str(first), rows=4, backend=backend) as runs:
             for number in count(first, 4):
                 await kill_once(runs, number, dies=(moment, number))
                 if not runs.kills:

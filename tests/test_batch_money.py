@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ async def test_refused_request_stops_a_batch_that_is_to_stop(harbour: Harbour) -
 
 async def test_closing_the_client_hands_out_nothing_half_done(harbour: Harbour) -> None:
     harbour.emulator.faults.add(Fault.STALL, on="file", seconds=3600)
-    kling = official(harbour.emulator)
+    kling, found = official(harbour.emulator), list[object]()
     async with kling.batch(harbour.path, boats(1), out=harbour.out) as batch:
         async with anyio.create_task_group() as group:
 
@@ -216,7 +217,6 @@ async def test_closing_the_client_hands_out_nothing_half_done(harbour: Harbour) 
                 await kling.aclose()
 
             group.start_soon(close)
-            found = []
             with pytest.raises(Exception, match="closed before all outcomes"):
                 async for outcome in batch:
                     found.append(outcome)
@@ -224,11 +224,42 @@ async def test_closing_the_client_hands_out_nothing_half_done(harbour: Harbour) 
         assert len(batch.pending) == 1
 
 
-async def test_journal_that_is_deleted_stops_the_batch(harbour: Harbour) -> None:
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_journal_that_is_deleted_stops_the_batch(harbour: Harbour, replaced: bool) -> None:
     with pytest.raises(BatchStopped, match="the journal cannot be written"):
         async with official(harbour.emulator) as kling:
             async with kling.batch(harbour.path, boats(*range(9)), max_at_once=1) as batch:
                 async for _ in batch:
                     await anyio.Path(harbour.path).unlink(missing_ok=True)
+                    if replaced:
+                        await anyio.Path(harbour.path).write_bytes(b"")
 
     assert harbour.paid <= 2
+
+
+async def test_source_that_waits_for_ever_does_not_hold_up_a_stop(harbour: Harbour) -> None:
+    async def source() -> AsyncIterator[Text2Video]:
+        for boat in boats(1, 2):
+            yield boat
+        await anyio.sleep_forever()
+
+    harbour.emulator.faults.add(Fault.ARREARS, on="create", times=9)
+    async with official(harbour.emulator) as kling:
+        async with kling.batch(harbour.path, source()) as batch:
+            with pytest.raises(BatchStopped):
+                async for _ in batch:
+                    pass
+
+    assert harbour.paid == 0
+
+
+async def test_key_that_is_refused_while_looking_up_stops_the_batch(harbour: Harbour) -> None:
+    harbour.emulator.faults.add(Fault.LOST_ANSWER, on="create")
+    harbour.emulator.faults.add(Fault.SERVER_ERROR, on="query", times=99)
+    await harbour.run(boats(1))
+    harbour.emulator.faults.clear()
+    harbour.emulator.faults.add(Fault.UNAUTHORIZED, times=99)
+    with pytest.raises(BatchStopped, match="no other request would fare better"):
+        await harbour.run(boats(1, 2))
+
+    assert harbour.paid == 1

@@ -200,7 +200,8 @@ def test_key_is_found_however_its_characters_are_written(
     for error in errors_of(provider, reply):
         assert "/***" in str(error)
         assert isinstance(error, BadEnvelope)
-        assert error.body.startswith(b"<p>***")
+        # A backslash that stood before the key is none of it.
+        assert error.body.removeprefix(b"<p>").lstrip(b"\\").startswith(b"***")
 
 
 @pytest.mark.parametrize("name", ["cometapi", "key pair"], ids=str)
