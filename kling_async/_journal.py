@@ -317,8 +317,9 @@ def _intend(
     now: float,
     estimate: Decimal | None,
 ) -> Attempt:
-    values = (name, row.id, account, now, _text(estimate))
-    facts = dict(zip(("name", "row", "account", "now", "estimate"), values, strict=True))
+    facts: dict[str, str | int | float | None]
+    facts = {"name": name, "row": row.id, "account": account, "now": now}
+    facts["estimate"] = _text(estimate)
     changed = connection.execute(_INTEND, facts).rowcount
     *record, key = connection.execute(_FIND, {"name": name}).fetchone()
     if not changed:
