@@ -17,7 +17,7 @@ from kling_async import Stage
 from kling_async.emulator import Emulator
 from tests.batch_runs import NEVER, WAYS, Event, Kill, Runs
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(300)]
 SEED = 7
 
 
