@@ -258,8 +258,8 @@ async def test_key_that_is_refused_while_looking_up_stops_the_batch(harbour: Har
     harbour.emulator.faults.add(Fault.SERVER_ERROR, on="query", times=99)
     await harbour.run(boats(1))
     harbour.emulator.faults.clear()
-    harbour.emulator.faults.add(Fault.UNAUTHORIZED, times=99)
+    harbour.emulator.faults.add(Fault.UNAUTHORIZED, on="query", times=99)
     with pytest.raises(BatchStopped, match="no other request would fare better"):
-        await harbour.run(boats(1, 2))
+        await harbour.run(boats(1))
 
     assert harbour.paid == 1
