@@ -95,7 +95,7 @@ def test_help_shows_the_fields() -> None:
     kling = official(Emulator().transport())
     text = pydoc.plain(pydoc.render_doc(kling.text2video.run))
 
-    assert "run(*, prompt: str | None = None, " in text
+    assert "*, prompt: str | None = None, " in " ".join(text.split())  # 3.13 breaks it up
     assert "Validator" not in text
     assert "Create a task and wait for its result." in text
 
