@@ -26,6 +26,8 @@ class Loop:
     """As `anyio.current_time`, which takes ten times as long to find its loop."""
     call_soon: Callable[[Callable[[], object]], object]
     """From any thread, and from the midst of anything."""
+    raises_anywhere: bool
+    """Ctrl-C is raised in whatever runs at the moment, so that it may hit our own tasks."""
     spawn: Callable[[Work], object]
     """Begin a task that nobody waits for; keep what is returned until it is over."""
 
@@ -46,16 +48,15 @@ def running_loop() -> Loop:
         low = trio.lowlevel
         while _SPARED:
             low.enable_ki_protection(_SPARED.pop())
-        return Loop(
-            trio.current_time, low.current_trio_token().run_sync_soon, low.spawn_system_task
-        )
+        call_soon = low.current_trio_token().run_sync_soon
+        return Loop(trio.current_time, call_soon, False, low.spawn_system_task)
     loop = asyncio.get_running_loop()
 
     def spawn(work: Work) -> object:
         # Not in the context of whoever happened to be first: spans and log fields are his.
         return loop.create_task(work(), context=Context())
 
-    return Loop(loop.time, loop.call_soon_threadsafe, spawn)
+    return Loop(loop.time, loop.call_soon_threadsafe, True, spawn)
 
 
 class Background:

@@ -253,12 +253,15 @@ class Outcomes(Generic[ResultT]):
                     await self._submit_each(source, group)
         except anyio.get_cancelled_exc_class():
             raise
-        except KeyboardInterrupt:  # under asyncio a second one hits whatever runs: pass it on
-            running_loop().call_soon(partial(signal.raise_signal, signal.SIGINT))
-        except BaseException as error:  # the source's own: raised where the outcomes are read
-            self._error, self._exhausted = error, True
-            if self._left:
-                _LOG.warning("the source of a map failed when it was left", exc_info=error)
+        except BaseException as error:
+            loop = running_loop()
+            if isinstance(error, KeyboardInterrupt) and loop.raises_anywhere:
+                # It hit this task by chance: pass it on to whom it was meant for.
+                loop.call_soon(partial(signal.raise_signal, signal.SIGINT))
+            elif self._left or self._stopped:
+                _LOG.warning("the source failed when it was left", exc_info=error)
+            else:  # raised where the outcomes are read
+                self._error, self._exhausted = error, True
         self._fed = True
         self._changed.ring()
 
@@ -299,6 +302,8 @@ class Outcomes(Generic[ResultT]):
             self._add(index, begun)
         elif begun is not None:
             self._creating[begun.intent] = anyio.CancelScope()
+            if self._stopped:  # while it waited for its turn
+                self._call_off()
             group.start_soon(self._create, index, request, begun)
 
     @spared

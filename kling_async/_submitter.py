@@ -13,6 +13,7 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 
 from ._abilities import Abilities
@@ -274,6 +275,8 @@ class Submitter:
                 await intent.notes.leaving()
             intent.exchange = anyio.CancelScope()
             try:
+                # Nothing below need wait before it sends, and so notice that it is called off.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 return await to_the_end(create, self._timeouts.farewell, intent.exchange)
             except KlingError as error:
                 intent.on_the_wire = False

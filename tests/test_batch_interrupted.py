@@ -141,7 +141,7 @@ async def test_ends_well_wherever_it_hits(backend: str, where: str, tmp_path: Pa
 
         assert code == -signal.SIGINT
         # Where it comes as the batch is about to end, there is nothing left to stop.
-        assert "stopping" in program.said or "left at once" in program.said
+        assert "stopping" in program.said or "left at once" in program.said, program.said
         check_noise(program.said)
         await runs.check(await runs.to_the_end())
 
