@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     )
     from ._journal import Journal
     from ._limits import Limits
-    from ._map import Outcome, Outcomes
+    from ._map import Outcomes
+    from ._outcome import Outcome
     from ._polling import Polling
     from ._results import Video, VideoResult
     from ._rows import BatchOutcome
@@ -182,6 +183,7 @@ _HOMES = (
     "_download",
     "_task",
     "_map",
+    "_outcome",
     "_attempt",
     "_journal",
     "_rows",

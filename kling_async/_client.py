@@ -25,7 +25,8 @@ from ._errors import ConfigurationError, SubmissionUnknown, TaskNotFound
 from ._events import Hook, Hooks
 from ._job import Job
 from ._journal import Journal
-from ._map import Outcome, Outcomes
+from ._map import Outcomes
+from ._outcome import Outcome
 from ._poller import Poller
 from ._polling import Polling
 from ._record import Record
@@ -249,7 +250,8 @@ class Kling:
         """Run many requests; their outcomes come as they finish, failures among them.
 
         The requests are read lazily, from any iterable or async iterable, as slots come
-        free; a slow consumer slows the reading down.
+        free; a slow consumer slows the reading down. A task that outlives `Polling.timeout`
+        comes as `TaskTimeout`, whose token takes it up again.
 
         Args:
             max_at_once: Tasks in progress at most; None leaves it to the client's slots.

@@ -13,18 +13,16 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
-    Callable,
     Iterable,
 )
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Generic, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -32,53 +30,32 @@ import anyio.abc
 from ._background import Background, Signal, running_loop, spared
 from ._errors import ClientClosed, TaskError
 from ._intent import Intent
+from ._outcome import Begin, Finish, Outcome
 from ._poller import Poller
 from ._results import FromState
+from ._source import each
 from ._submitter import Creation
 from ._task import Task
 from .endpoints import Request
 
-T = TypeVar("T")
 ResultT = TypeVar("ResultT", bound=FromState)
-ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 
 _LOG = logging.getLogger("kling_async")
 _UNREAD = 100
 _UNBOUNDED = 10_000  # in progress where neither the caller nor the server sets a bound
-_FAREWELL = 10.0
 _GLANCE = 1.0
+_LAST_LOOK = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[ResultT_co]):
-    """What became of one request: a result, or an error."""
+@dataclass(slots=True)
+class _Running(Generic[ResultT]):
+    """A task in progress."""
 
-    index: int
-    """Its place in the source, from 0."""
-    request: Request[ResultT_co]
-    result: ResultT_co | None = None
-    error: Exception | None = None
-    token: str | None = None
-    """The token of its task, if it came to one."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a result."""
-        return self.error is None
-
-    def unwrap(self) -> ResultT_co:
-        """The result; raises the error where there is none."""
-        if self.result is None:
-            raise self.error or RuntimeError("an outcome without result and error")
-        return self.result
-
-
-Begin: TypeAlias = Callable[
-    [int, Request[ResultT]], Awaitable["Creation[ResultT] | Outcome[ResultT] | None"]
-]
-"""Waits until a request may be submitted; an outcome needs no create, None has none."""
-Finish: TypeAlias = Callable[[Outcome[ResultT]], Awaitable[Outcome[ResultT] | None]]
-"""What is still to be done at the end of a task; without an outcome, none is handed out."""
+    request: Request[ResultT]
+    task: Task[ResultT]
+    until: float
+    """When it is waited for no more."""
+    is_late: bool = False
 
 
 class Outcomes(Generic[ResultT]):
@@ -107,6 +84,7 @@ class Outcomes(Generic[ResultT]):
         if max_at_once is not None and max_at_once < 1:
             raise ValueError(f"max_at_once is {max_at_once}; give 1 or more")
         self._poller = poller
+        self._patience = poller.patience
         self._source = source
         self._begin = begin
         self._finish = finish
@@ -115,7 +93,7 @@ class Outcomes(Generic[ResultT]):
         self._feeder = Background(self._feed)
         self._reading = anyio.CancelScope()
         self._creating: dict[Intent, anyio.CancelScope] = {}
-        self._running: dict[int, tuple[Request[ResultT], Task[ResultT]]] = {}
+        self._running: dict[int, _Running[ResultT]] = {}
         self._finishing: dict[int, tuple[Outcome[ResultT], anyio.CancelScope]] = {}
         self._unfinished: list[Outcome[ResultT]] = []
         self._group: anyio.abc.TaskGroup | None = None
@@ -131,7 +109,7 @@ class Outcomes(Generic[ResultT]):
         finishing = [outcome for outcome, _ in self._finishing.values()]
         ended = [*self._unfinished, *finishing, *self._ready.values()]
         unread = [outcome.token for outcome in ended if outcome.token]
-        return [task.token for _, task in self._running.values()] + unread
+        return [running.task.token for running in self._running.values()] + unread
 
     def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
         if self._begun:
@@ -174,9 +152,9 @@ class Outcomes(Generic[ResultT]):
             return
         self._left = True
         self._reading.cancel()
-        for index, (_, task) in self._running.items():
-            task.record.forget(self._ended, index)
-            self._poller.unwatch(task.record)
+        for index, running in self._running.items():
+            running.task.record.forget(self._ended, index)
+            self._poller.unwatch(running.task.record)
         for _, scope in self._finishing.values():
             scope.cancel()
         self._changed.ring()
@@ -229,12 +207,15 @@ class Outcomes(Generic[ResultT]):
     async def _feed(self) -> None:
         try:
             async with anyio.create_task_group() as self._group:
+                if self._patience < inf:
+                    self._group.start_soon(self._expire)
                 await self._read_source(self._group)
                 while self._creating or self._finishing or (self._running and not self._left):
                     if self._left:
                         self._call_off()
                     with anyio.move_on_after(_GLANCE if self._left else None):
                         await self._changed.wait()
+                self._group.cancel_scope.cancel()  # nothing is left that could be late
         finally:
             self._fed = True
             self._changed.ring()
@@ -323,20 +304,49 @@ class Outcomes(Generic[ResultT]):
             self._changed.ring()
         if task is None:
             return
-        self._running[index] = request, task
+        until = anyio.current_time() + self._patience
+        self._running[index] = _Running(request, task, until)
         if not self._left:
             self._poller.watch(task.record)
             task.record.when_over(self._ended, index)
 
     def _ended(self, index: int) -> None:
-        request, task = self._running.pop(index)
-        self._poller.unwatch(task.record)
-        token = task.token
+        task = self._running[index].task
         try:
-            outcome = Outcome(index, request, result=task.result_now(), token=token)
+            self._give(index, result=task.result_now())
         except Exception as error:
-            outcome = Outcome(index, request, error=error, token=token)
-        self._add(index, outcome)
+            self._give(index, error=error)
+
+    def _give(
+        self, index: int, *, result: ResultT | None = None, error: Exception | None = None
+    ) -> None:
+        running = self._running.pop(index)
+        self._poller.unwatch(running.task.record)
+        self._add(index, Outcome(index, running.request, result, error, running.task.token))
+
+    @spared
+    async def _expire(self) -> None:
+        """Wait for none of the tasks longer than the client's patience lasts."""
+        while True:
+            # As they all have equally long, the first of them is the first to be late.
+            running = self._running.items()
+            first = next((each for each in running if not each[1].is_late), None)
+            if first is None:
+                await self._changed.wait()
+                continue
+            index, oldest = first
+            await anyio.sleep_until(oldest.until)
+            if index in self._running and self._group is not None:
+                oldest.is_late = True
+                self._group.start_soon(self._give_up, index, oldest.task)
+
+    @spared
+    async def _give_up(self, index: int, task: Task[ResultT]) -> None:
+        with anyio.move_on_after(_LAST_LOOK), suppress(Exception):  # whatever the transport raises
+            await task.refresh()  # which may find that it has ended
+        if index in self._running:
+            task.record.forget(self._ended, index)
+            self._give(index, error=task.timed_out(self._patience))
 
     def _add(self, index: int, outcome: Outcome[ResultT]) -> None:
         if self._finish is None or self._group is None:
@@ -378,20 +388,3 @@ class _Reader(Generic[ResultT]):
 
     def __del__(self) -> None:
         self._outcomes.let_go()
-
-
-async def each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
-    """The items of any iterable; an async generator is closed at the end."""
-    if not isinstance(source, AsyncIterable):
-        for item in source:
-            yield item
-        return
-    items = aiter(source)
-    try:
-        async for item in items:
-            yield item
-    finally:
-        if isinstance(items, AsyncGenerator):
-            # Whoever made it may have no other name for it; trio warns of one left open.
-            with anyio.move_on_after(_FAREWELL, shield=True):
-                await items.aclose()

@@ -66,6 +66,8 @@ class Poller:
     ) -> None:
         self.records: WeakValueDictionary[tuple[str, str], Record] = WeakValueDictionary()
         """Of the tasks that a handle lives of, or that hold a slot, by path and id."""
+        self.patience = inf if polling.timeout is None else polling.timeout
+        """How long a wait lasts that nobody has set a time for."""
         self._server = server
         self._polling = polling
         self._hooks = hooks

@@ -39,9 +39,11 @@ from ._errors import (
 from ._fingerprint import fingerprint
 from ._intent import Intent
 from ._journal import Journal
-from ._map import Outcome, Outcomes, each
+from ._map import Outcomes
+from ._outcome import Outcome
 from ._poller import Poller
 from ._results import FromState, VideoResult
+from ._source import each
 from ._submitter import Creation, Submitter
 from ._task import Task
 from ._token import Token

@@ -13,10 +13,12 @@ from kling_async import (
     Journal,
     JournalError,
     KlingAI,
+    Polling,
     Stage,
+    TaskTimeout,
 )
 from kling_async._fingerprint import fingerprint
-from kling_async.emulator import Fault
+from kling_async.emulator import Emulator, Fault
 from tests.harbour import KEY, Found, Harbour, boats, official
 
 
@@ -142,3 +144,15 @@ async def test_journal_that_cannot_withdraw_looks_the_row_up_in_vain(
     await harbour.run(boats(1))
 
     assert harbour.paid == len(harbour.files) == 1
+
+
+async def test_tasks_that_take_too_long_are_left_to_the_next_run(harbour: Harbour) -> None:
+    harbour.emulator = Emulator(duration=3600)
+    impatient = official(harbour.emulator, polling=Polling(timeout=300))
+    outcomes = await harbour.run(boats(1, 2), impatient)
+
+    assert all(isinstance(outcome.error, TaskTimeout) for outcome in outcomes)
+    assert harbour.summary.startswith("0 saved, 0 succeeded, 0 failed, 2 running, 0 unknown")
+
+    assert all(outcome.ok for outcome in await harbour.run(boats(1, 2)))
+    assert harbour.paid == 2

@@ -67,9 +67,7 @@ async def test_row_that_waited_for_a_slot_is_not_sent_after_a_stop(harbour: Harb
     models = ["kling-v1", "kling-v1-6", "kling-v1"]  # the third waits until the first is done
     requests = [Text2Video(prompt="A boat", model_name=model) for model in models]
     with pytest.raises(BatchStopped, match="a row failed"):
-        await harbour.run(
-            requests, official(harbour.emulator, max_at_once=1), on_failure="stop"
-        )
+        await harbour.run(requests, official(harbour.emulator, max_at_once=1), on_failure="stop")
 
     assert creates(harbour.emulator) == 2
     assert harbour.summary.startswith("1 saved, 0 succeeded, 1 failed, 0 running, 0 unknown, 1 not")

@@ -17,8 +17,11 @@ from kling_async import (
     ConnectFailed,
     Kling,
     KlingAI,
+    Polling,
     SubmissionUnknown,
     TaskFailed,
+    TaskStatus,
+    TaskTimeout,
     Text2Video,
 )
 from kling_async.emulator import Emulator, Fault
@@ -192,3 +195,39 @@ async def test_connection_that_fails_is_no_paid_task() -> None:
 
     assert isinstance(outcome.error, ConnectFailed)
     assert outcomes.pending == []
+
+
+async def test_stuck_tasks_do_not_hold_a_loop_for_ever() -> None:
+    emulator = Emulator(duration=30)
+    emulator.faults.add(Fault.STUCK, times=2)
+    async with official(emulator, polling=Polling(timeout=600)) as kling:
+        outcomes = [outcome async for outcome in kling.map(boats(5), max_at_once=2)]
+
+        late = [outcome for outcome in outcomes if not outcome.ok]
+        assert [outcome.index for outcome in late] == [0, 1]
+        for outcome in late:
+            assert isinstance(outcome.error, TaskTimeout)
+            assert "still processing after 600 s" in str(outcome.error)
+            assert outcome.token is not None
+            assert kling.task(outcome.token).state.status is TaskStatus.PROCESSING
+
+
+async def test_late_task_is_looked_at_once_more() -> None:
+    emulator = Emulator(duration=30)
+    polling = Polling(timeout=31, interval=40, learn=False, guards=(), sweeps=False)
+    async with official(emulator, polling=polling) as kling:
+        assert [outcome.ok async for outcome in kling.map(boats(3))] == [True] * 3
+
+
+async def test_last_look_that_fails_changes_nothing() -> None:
+    emulator = Emulator(duration=3600)
+    emulator.faults.add(Fault.RESET, on="query", times=9999)
+    async with official(emulator, polling=Polling(timeout=60)) as kling:
+        (outcome,) = [outcome async for outcome in kling.map(boats(1))]
+        assert isinstance(outcome.error, TaskTimeout)
+
+
+async def test_without_a_timeout_a_map_waits_for_ever() -> None:
+    emulator = Emulator(duration=100_000)
+    async with official(emulator, polling=Polling(timeout=None)) as kling:
+        assert [outcome.ok async for outcome in kling.map(boats(1))] == [True]
