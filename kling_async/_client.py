@@ -15,7 +15,7 @@ from weakref import WeakSet
 import anyio
 
 from ._batch import Batch
-from ._batch_options import Options, called, stops
+from ._batch_options import Options, called, names, stops
 from ._budget import Budget, Price, Units
 from ._config import DEFAULT_MAX_CONNECTIONS, Downloads, Retries, Slotting, Timeouts, expect
 from ._download import Downloader, VideoStream
@@ -319,7 +319,7 @@ class Kling:
             Budget(budget, price),
             Options(
                 out=None if out is None else Path(out),
-                key=key,
+                key=names(key),
                 max_at_once=max_at_once,
                 stops_on_failure=stops(on_failure),
                 retry_failed=retry_failed,

@@ -222,7 +222,9 @@ def _unreadable(path: str, given: _Given, error: Exception) -> MediaError:
         return given.refused("is a URL made into a path", "Give a URL as str")
     if path.startswith("~"):
         return given.refused("does not exist", "Write Path(...).expanduser() for the home folder")
-    return given.refused(f"does not exist as {os.path.abspath(path)!r}", "Check the path")
+    whole = os.path.abspath(path)
+    where = "" if whole == path else f" as {whole!r}"
+    return given.refused(f"does not exist{where}", "Check the path")
 
 
 def _read_file(file: _Readable, given: _Given, limit: int | None) -> memoryview:

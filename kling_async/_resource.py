@@ -98,6 +98,7 @@ def _shown(
         return await call(*args, **kwargs)
 
     returns = call.__annotations__["return"]
+    # What `inspect` reads; no type says that a function has one.
     shown.__signature__ = Signature(_keywords(model), return_annotation=returns)  # type: ignore[attr-defined]
     return shown
 

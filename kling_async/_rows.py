@@ -159,9 +159,11 @@ class Rows(Generic[ResultT]):
             await anyio.to_thread.run_sync(hashing) if request.reads_media() else hashing()
         )
         own_id: str | None = body.get("external_task_id")
-        key = own_id if self._options.key is None else self._options.key(request)
         row = await self._journal.claim(
-            key=key, digest=digest, endpoint=request.endpoint, request=facts
+            key=self._options.name(request, own_id),
+            digest=digest,
+            endpoint=request.endpoint,
+            request=facts,
         )
         entry = self._entries[index] = Entry.of(index, row, request)
         if entry.stage is Stage.SAVED and self._out is not None:

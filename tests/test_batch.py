@@ -92,6 +92,24 @@ async def test_key_names_a_row(harbour: Harbour) -> None:
     assert outcomes[0].key == "first"
 
 
+@pytest.mark.parametrize("name", [None, 5, ""])
+async def test_key_that_names_nothing_is_an_error_of_its_row(harbour: Harbour, name: Any) -> None:
+    [outcome] = await harbour.run(boats(1), key=lambda request: name)
+
+    assert isinstance(outcome.error, ConfigurationError)
+    assert f"key gave {name!r}" in str(outcome.error)
+    assert harbour.paid == 0
+
+
+async def test_key_that_names_no_row_at_all_is_refused(harbour: Harbour) -> None:
+    async def late(request: object) -> str:
+        raise NotImplementedError
+
+    for bad in ("prompt", late):
+        with pytest.raises(ConfigurationError, match="give a plain function"):
+            await harbour.run(boats(1), key=bad)
+
+
 async def test_changed_request_of_a_key_is_an_error_that_shows_the_difference(
     harbour: Harbour,
 ) -> None:

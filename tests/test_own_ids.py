@@ -172,3 +172,13 @@ async def test_server_that_is_not_there_is_no_doubt() -> None:
     async with Kling(KlingAI(KEY), transport=httpx.MockTransport(refuse)) as kling:
         with pytest.raises(ConnectFailed):
             await kling.submit(BOAT)
+
+
+@pytest.mark.parametrize("own_id", ["a#b", "a?b", "a%23b", "ä", "a&b=c", "100%"])
+async def test_id_of_odd_characters_is_looked_up(own_id: str) -> None:
+    emulator = Emulator()
+    emulator.faults.add(Fault.LOST_ANSWER, on="create")
+    async with client("official", emulator) as kling:
+        task = await kling.text2video.submit(prompt="A boat", external_task_id=own_id)
+        assert (await kling.settle(own_id)).id == task.id
+    assert [entry.external_task_id for entry in emulator.ledger] == [own_id]

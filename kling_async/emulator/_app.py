@@ -96,7 +96,8 @@ class Api:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        host, path = _host(request), request.url.path
+        host = _host(request)
+        path: str = request.scope["path"]  # `url.path` has # and ? quoted again
         self._note(request, host, path)
         file = _FILE.fullmatch(path)
         if file is not None and (host == FILE_HOST or file[1]):
