@@ -28,7 +28,7 @@ import anyio
 import anyio.abc
 
 from ._background import Background, Signal, running_loop, spared
-from ._errors import ClientClosed, TaskError
+from ._errors import ClientClosed, ConfigurationError, TaskError
 from ._intent import Intent
 from ._outcome import Begin, Finish, Outcome
 from ._poller import Poller
@@ -82,7 +82,7 @@ class Outcomes(Generic[ResultT]):
         ordered: bool,
     ) -> None:
         if max_at_once is not None and max_at_once < 1:
-            raise ValueError(f"max_at_once is {max_at_once}; give 1 or more")
+            raise ConfigurationError(f"max_at_once is {max_at_once}; give 1 or more")
         self._poller = poller
         self._patience = poller.patience
         self._source = source

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from ._errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
@@ -60,7 +62,7 @@ class Polling:
 
 def _positive(name: str, value: float) -> None:
     if not (isfinite(value) and value > 0):
-        raise ValueError(f"Polling({name}={value!r}): give a finite number above 0")
+        raise ConfigurationError(f"Polling({name}={value!r}): give a finite number above 0")
 
 
 def _at_least(
@@ -68,4 +70,6 @@ def _at_least(
 ) -> None:
     if not (value >= least and (infinite or isfinite(value))):
         source = f" ({of})" if of else ""
-        raise ValueError(f"Polling({name}={value!r}): give a number, {least:g}{source} or more")
+        raise ConfigurationError(
+            f"Polling({name}={value!r}): give a number, {least:g}{source} or more"
+        )

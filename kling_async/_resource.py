@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from ._errors import ConfigurationError
 from ._results import FromState
 from ._state import TaskState
 from ._task import Task
@@ -75,7 +76,7 @@ class Resource(Generic[P, ResultT]):
     async def list(self, *, page_size: int = 100) -> AsyncIterator[TaskState]:
         """The account's tasks of this endpoint; the order is the server's and not promised."""
         if not 1 <= page_size <= LARGEST_PAGE:
-            raise ValueError(f"page_size: from 1 to {LARGEST_PAGE}, got {page_size}")
+            raise ConfigurationError(f"page_size: from 1 to {LARGEST_PAGE}, got {page_size}")
         number = 1
         while True:
             states = await self._owner.page(self._model, number, page_size)

@@ -20,6 +20,7 @@ import pytest
 from kling_async import (
     ClientClosed,
     CometAPI,
+    ConfigurationError,
     Kling,
     KlingAI,
     Outcome,
@@ -123,7 +124,7 @@ async def test_tasks_at_once_are_bounded() -> None:
 @pytest.mark.parametrize("bad", [0, -1])
 async def test_bound_below_one_is_refused(bad: int) -> None:
     async with client(Emulator()) as kling:
-        with pytest.raises(ValueError, match="1 or more"):
+        with pytest.raises(ConfigurationError, match="1 or more"):
             kling.map([BOAT], max_at_once=bad)
 
 

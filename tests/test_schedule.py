@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kling_async import ConfigurationError
 from kling_async._agenda import Agenda
 from kling_async._durations import Durations
 from kling_async._job import Ask, Job, Move, Sleep, Sweep
@@ -408,7 +409,7 @@ def test_fewer_feel_their_way_until_one_is_answered() -> None:
     ids=str,
 )
 def test_wrong_setting_is_named(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Polling(**wrong)
 
 

@@ -11,6 +11,7 @@ import pytest
 from kling_async import (
     APIError,
     CometAPI,
+    ConfigurationError,
     Kling,
     KlingAI,
     KlingError,
@@ -125,7 +126,7 @@ async def test_list_gives_every_task(page_size: int) -> None:
 @pytest.mark.parametrize("page_size", [0, 501])
 async def test_impossible_page_size_is_refused(page_size: int) -> None:
     async with official(Emulator()) as kling:
-        with pytest.raises(ValueError, match="page_size"):
+        with pytest.raises(ConfigurationError, match="page_size"):
             await anext(aiter(kling.text2video.list(page_size=page_size)))
 
 
