@@ -37,6 +37,7 @@ class Intent:
         "external_task_id",
         "left_before",
         "lost",
+        "noted",
         "notes",
         "on_the_wire",
         "task_id",
@@ -57,6 +58,8 @@ class Intent:
         self.left_before = left_before
         """Seconds since an earlier process may have sent it; None: none has."""
         self.notes = notes or Notes()
+        self.noted = False
+        """It is written down that it may be sent."""
         self.exchange = anyio.CancelScope()
         """What its create is sent in; to cancel it leaves the create to its fate."""
         self.on_the_wire = False

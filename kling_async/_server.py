@@ -22,7 +22,7 @@ from ._errors import (
 )
 from ._exchange import Call, Reply
 from ._state import TaskState, TaskStatus
-from ._transport import Transport
+from ._transport import BeforeSending, Transport
 from ._version import __version__
 from .providers import Provider
 from .providers._base import is_expired_token
@@ -47,9 +47,9 @@ class Server:
         self._words: set[str] = set()
 
     async def create(
-        self, path: str, body: Mapping[str, Any], leaving: Callable[[], None] = lambda: None
+        self, path: str, body: Mapping[str, Any], leaving: BeforeSending | None = None
     ) -> TaskState:
-        """Send one create, once; *leaving* is called before its first byte leaves."""
+        """Send one create, once; *leaving* is awaited before its first byte leaves."""
         # No warning here: where warnings are errors, it would cost a task that is paid for.
         return await self._read(self.provider.create(path, body), self._task, leaving)
 
@@ -74,7 +74,7 @@ class Server:
         self,
         call: Call,
         read: Callable[[Reply], T],
-        leaving: Callable[[], None] = lambda: None,
+        leaving: BeforeSending | None = None,
     ) -> T:
         try:
             return read(await self._send(call, leaving))
@@ -91,7 +91,7 @@ class Server:
             raise
         return read(await self._send(call, leaving))
 
-    async def _send(self, call: Call, leaving: Callable[[], None]) -> Reply:
+    async def _send(self, call: Call, leaving: BeforeSending | None) -> Reply:
         headers = {
             "authorization": self.provider.authorization(time.time()),
             "user-agent": f"kling_async/{__version__}",

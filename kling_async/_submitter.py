@@ -259,24 +259,25 @@ class Submitter:
     async def _send(
         self, request: Request[Any], body: Body, ticket: Ticket, intent: Intent
     ) -> TaskState:
-        async def create(leaving: Leaving) -> TaskState:
-            def note() -> None:
+        async def create(shield: Leaving) -> TaskState:
+            async def leave() -> None:
+                with anyio.CancelScope(shield=True):  # what is written is sent or withdrawn
+                    await intent.notes.leaving()
+                    intent.noted = True
+                # Nothing below need wait before it sends, and so notice that it is called off.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 intent.on_the_wire = True
-                leaving()
+                shield()
 
-            state = await self._server.create(request.path, body, note)
+            state = await self._server.create(request.path, body, leave)
             self._be_curious(request.path, body["external_task_id"], state.id)
             await self._created(request, state, intent)
             return state
 
         while True:
             await self._slots.turn(ticket)
-            with anyio.CancelScope(shield=True):  # what is written down is sent or withdrawn
-                await intent.notes.leaving()
             intent.exchange = anyio.CancelScope()
             try:
-                # Nothing below need wait before it sends, and so notice that it is called off.
-                await anyio.lowlevel.checkpoint_if_cancelled()
                 return await to_the_end(create, self._timeouts.farewell, intent.exchange)
             except KlingError as error:
                 intent.on_the_wire = False
@@ -297,7 +298,8 @@ class Submitter:
                 await self._withdraw(intent)
 
     async def _withdraw(self, intent: Intent) -> None:
-        if not intent.may_exist:
+        if intent.noted and not intent.may_exist:
+            intent.noted = False
             with anyio.CancelScope(shield=True):
                 await intent.notes.withdrawn()
 

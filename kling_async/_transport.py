@@ -7,6 +7,7 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Generator,
     Iterable,
@@ -38,6 +39,7 @@ from ._exchange import Call, Place, Reply
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """What ``Kling(transport=…)`` takes: httpx's own, aiohttp's, an ASGI app, a mock."""
 
+BeforeSending: TypeAlias = Callable[[], Awaitable[None]]
 _LARGE = 64 * 1024
 # These say that the request never left, where httpx itself raises them.
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -103,12 +105,12 @@ class Transport:
         self,
         call: Call,
         headers: Mapping[str, str],
-        leaving: Callable[[], None] = lambda: None,
+        leaving: BeforeSending | None = None,
     ) -> Reply:
         """Carry out one exchange; *headers* hold the key and go nowhere else.
 
         Args:
-            leaving: Called when the wait for a free connection is over.
+            leaving: Awaited when the wait for a free connection is over.
         """
         content = await _encode(call.json) if call.json is not None else None
         sent = {**headers, "accept-encoding": "gzip"}
@@ -116,7 +118,8 @@ class Transport:
             sent["content-type"] = "application/json"
             sent["content-length"] = str(len(content))
         async with self._places:
-            leaving()
+            if leaving is not None:
+                await leaving()
             async with self._exchange(call, sent, content) as response:
                 chunks = [chunk async for chunk in _bounded(response, MAX_ANSWER)]
                 return Reply(response.status_code, _lowered(response.headers), b"".join(chunks))
