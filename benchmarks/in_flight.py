@@ -65,7 +65,7 @@ class Fleet:
         server, polling, random, hooks = cast("Server", self.server), Polling(), Random(0), Hooks()
         slots = Slots(None, Slotting(), random, hooks, lambda ticket: None)
         self.poller = Poller(server, polling, random, hooks, slots)
-        waiting = Waiting(server, self.poller, polling)
+        waiting = Waiting(server, self.poller, polling, hooks)
         states = [TaskState(str(index), TaskStatus.PROCESSING) for index in range(number)]
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()

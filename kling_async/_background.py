@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -28,7 +28,7 @@ class Loop:
     """From any thread, and from the midst of anything."""
     raises_anywhere: bool
     """Ctrl-C is raised in whatever runs at the moment, so that it may hit our own tasks."""
-    spawn: Callable[[Work], object]
+    spawn: Callable[[Work, Context | None], object]
     """Begin a task that nobody waits for; keep what is returned until it is over."""
 
 
@@ -49,12 +49,15 @@ def running_loop() -> Loop:
         while _SPARED:
             low.enable_ki_protection(_SPARED.pop())
         call_soon = low.current_trio_token().run_sync_soon
-        return Loop(trio.current_time, call_soon, False, low.spawn_system_task)
+
+        def spawn_in_trio(work: Work, context: Context | None) -> object:
+            return low.spawn_system_task(work, context=context)
+
+        return Loop(trio.current_time, call_soon, False, spawn_in_trio)
     loop = asyncio.get_running_loop()
 
-    def spawn(work: Work) -> object:
-        # Not in the context of whoever happened to be first: spans and log fields are his.
-        return loop.create_task(work(), context=Context())
+    def spawn(work: Work, context: Context | None) -> object:
+        return loop.create_task(work(), context=context or Context())
 
     return Loop(loop.time, loop.call_soon_threadsafe, True, spawn)
 
@@ -64,10 +67,15 @@ class Background:
 
     A task group would tie it to the coroutine that opened the client, and so forbid to
     open and close a client in different tasks, as web frameworks and test fixtures do.
+
+    Args:
+        keeps_context: Run in the context of whoever starts it, for work that is his alone.
+            Other work would show up among the spans and log fields of whoever was first.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, keeps_context: bool = False) -> None:
         self._work = work
+        self._keeps_context = keeps_context
         self._scope: anyio.CancelScope | None = None
         self._ended: anyio.Event | None = None
         self._loop: Loop | None = None
@@ -81,7 +89,8 @@ class Background:
         self._scope = scope = anyio.CancelScope()
         self._loop = running_loop()
         # asyncio itself keeps only weak references to its tasks.
-        self._task = self._loop.spawn(lambda: self._run(scope, ended))
+        context = copy_context() if self._keeps_context else None
+        self._task = self._loop.spawn(lambda: self._run(scope, ended), context)
 
     async def _run(self, scope: anyio.CancelScope, ended: anyio.Event) -> None:
         try:

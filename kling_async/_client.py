@@ -96,7 +96,7 @@ class Kling:
         timeouts, polling, random = timeouts or Timeouts(), polling or Polling(), Random()
         told = Hooks(hooks)
         self._transport = Transport(
-            timeouts=timeouts, max_connections=max_connections, transport=transport
+            timeouts=timeouts, max_connections=max_connections, transport=transport, hooks=told
         )
         self._server = Server(self.provider, self._transport)
         self._downloader = Downloader(
@@ -104,7 +104,7 @@ class Kling:
         )
         self._slots = Slots(max_at_once, Slotting(), random, told, self._mind)
         self._poller = Poller(self._server, polling, random, told, self._slots)
-        self._waiting = Waiting(self._server, self._poller, polling)
+        self._waiting = Waiting(self._server, self._poller, polling, told)
         self._submitter = Submitter(
             self._server,
             self._slots,

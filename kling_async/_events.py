@@ -26,6 +26,15 @@ class TaskSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskTakenUp:
+    """A task that was created elsewhere, or before, has a handle here, by its token or its id."""
+
+    endpoint: str
+    task_id: str
+    model_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskPolled:
     """The server told a task's state, in answer to a question or on a page of its list."""
 
@@ -46,6 +55,13 @@ class TaskFinished:
     """How long it took by the server's clock, where that tells."""
     units: Decimal | None
     message: str
+    model_name: str | None
+    lag: float | None
+    """Seconds from its end until it was known here, never negative; None where that cannot be told.
+
+    The server's clock need not agree with ours: how long the task took by the server's is
+    compared with how long ago its create was answered by ours.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +79,25 @@ class RetryScheduled:
     """Something failed in passing and is done again."""
 
     what: str
-    """create, question, page or download."""
+    """create, look-up, question, page or download."""
     error: Exception
     seconds: float | None
     """After how long, where that is known now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFinished:
+    """One HTTP request is over: its answer was read to the end, or it failed."""
+
+    method: str
+    host: str
+    port: int | None
+    status: int | None
+    """None if no answer came."""
+    seconds: float
+    """From when it had a connection to ask for, to the last byte of the answer."""
+    error: str | None
+    """Such as "AnswerLost"; "cancelled" if nobody wanted the answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +127,22 @@ class DownloadFinished:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class KlingClosed:
+    """The client was closed: what is still under way is not heard of again."""
+
+
 Event = (
     TaskSubmitted
+    | TaskTakenUp
     | TaskPolled
     | TaskFinished
     | SlotsChanged
     | RetryScheduled
+    | ExchangeFinished
     | DownloadProgressed
     | DownloadFinished
+    | KlingClosed
 )
 Hook = Callable[[Event], object]
 """Called in the event loop, so it must not block; what it raises is logged and goes no further."""

@@ -90,7 +90,7 @@ class Outcomes(Generic[ResultT]):
         self._finish = finish
         self._limit = max_at_once
         self._ordered = ordered
-        self._feeder = Background(self._feed)
+        self._feeder = Background(self._feed, keeps_context=True)
         self._reading = anyio.CancelScope()
         self._creating: dict[Intent, anyio.CancelScope] = {}
         self._running: dict[int, _Running[ResultT]] = {}

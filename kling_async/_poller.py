@@ -55,6 +55,7 @@ _LOOKS_FOR_A_FILE = 3
 _MANY = 1000
 _GRAIN = 0.01
 _SHORTEST_NAP = 1e-6
+_COARSEST = 1.0  # some servers tell whole seconds
 _OVERLOADED = frozenset({502, 503, 504})
 
 
@@ -182,10 +183,18 @@ class Poller:
         endpoint = record.request_type.endpoint
         _LOG.info("finished %s task %s: %s", endpoint, state.id, state.status.value)
         if self._hooks:
-            self._hooks.tell(
-                TaskFinished(endpoint, state.id, state.status, took, state.units, state.message)
-            )
+            told = (state.status, took, state.units, state.message, record.model)
+            lag = self._lag(record, took)
+            self._hooks.tell(TaskFinished(endpoint, state.id, *told, lag))
         self._drop(record)
+
+    def _lag(self, record: Record, took: float | None) -> float | None:
+        """How long ago it ended, by no clock that would have to agree with another one."""
+        if record.job.born is None or took is None:
+            return None
+        lag = self._now() - record.job.born - took
+        # Less than nothing: it is older than we know, as the answer to its create was lost.
+        return None if lag < -_COARSEST else max(0.0, lag)
 
     def _fail(self, record: Record, error: Exception) -> None:
         record.error = error

@@ -79,6 +79,11 @@ class Record:
         """Whether there is nothing left to wait for."""
         return self.error is not None or self.state.status.is_terminal
 
+    @property
+    def model(self) -> str | None:
+        """The model it was asked of, where that is known."""
+        return self.ticket.gate.model or None
+
     def when_over(self, call: Callable[[K], object], key: K) -> None:
         """Call it with *key* at the end; at once if that has come."""
         if self.over:

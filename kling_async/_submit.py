@@ -230,26 +230,37 @@ Leaving = Callable[[], None]
 Performs = Callable[[], Awaitable[TaskState]]
 
 
-async def perform(
-    protocol: Protocol, send: Performs, ask: Performs, pausing: Callable[[float], object]
-) -> TaskState:
-    """Carry the moves out; *pausing* is told of each pause."""
+Again = Callable[[str, KlingError | None, float], object]
+
+
+async def perform(protocol: Protocol, send: Performs, ask: Performs, again: Again) -> TaskState:
+    """Carry the moves out; *again* is told what follows, on which failure and after how long."""
     outcome: Outcome = None
+    failure: KlingError | None = None
+    asks = paused = False
     while True:
         try:
             move = protocol.send(outcome)
         except StopIteration as done:
             state: TaskState = done.value
             return state
-        outcome = None
+        if not isinstance(move, Pause):
+            asks = isinstance(move, Ask)
+        what = "look-up" if asks else "create"
         if isinstance(move, Pause):
-            pausing(move.seconds)
+            again(what, failure, move.seconds)
+        elif failure is not None and not paused:
+            again(what, failure, 0.0)
+        outcome, paused = None, isinstance(move, Pause)
+        if isinstance(move, Pause):
             await anyio.sleep(move.seconds)
             continue
         try:
             outcome = await (send() if isinstance(move, Send) else ask())
         except KlingError as error:
             outcome = error
+            if not isinstance(error, TaskNotFound):  # that is an answer
+                failure = error
 
 
 T = TypeVar("T")

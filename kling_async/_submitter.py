@@ -221,9 +221,7 @@ class Submitter:
                 submission(rules, self._random),
                 lambda: self._send(request, body, ticket, intent),
                 lambda: self._adopt(request, external_id, intent),
-                lambda seconds: _LOG.info(
-                    "the create of %s goes on in %.0f s", external_id, seconds
-                ),
+                partial(self._again, external_id),
             )
         except SubmissionUnknown as error:
             self._in_doubt[request.path, external_id] = anyio.current_time()
@@ -287,12 +285,10 @@ class Submitter:
                 if isinstance(error, ParallelLimit):
                     # Never the user's error: the slots are waited for.
                     self._slots.refuse(ticket)
-                    self._tell(error, None)
+                    self._tell("create", error, None)
                     continue
                 if isinstance(error, RateLimited):
-                    delay = next_delay(0, random=self._random, hint=error.retry_after)
-                    self._slots.pause(delay)
-                    self._tell(error, delay)
+                    self._slots.pause(next_delay(0, random=self._random, hint=error.retry_after))
                 raise
             finally:
                 await self._withdraw(intent)
@@ -352,9 +348,15 @@ class Submitter:
             (self._abilities.found if found else self._abilities.missed)()
             pause = pause * 6 or 10.0  # a replica may lag behind
 
-    def _tell(self, error: RateLimited, seconds: float | None) -> None:
+    def _again(self, external_id: str, what: str, error: KlingError | None, seconds: float) -> None:
+        if seconds:
+            _LOG.info("the create of %s goes on in %.0f s", external_id, seconds)
+        if error is not None:  # the failure of an earlier process was never seen here
+            self._tell(what, error, seconds)
+
+    def _tell(self, what: str, error: KlingError, seconds: float | None) -> None:
         if self._hooks:
-            self._hooks.tell(RetryScheduled("create", error, seconds))
+            self._hooks.tell(RetryScheduled(what, error, seconds))
 
     async def _task(
         self,

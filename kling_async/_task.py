@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 import anyio
 
 from ._errors import KlingError, TaskError, TaskFailed, TaskTimeout
+from ._events import Hooks, TaskTakenUp
 from ._job import Job
 from ._poller import Poller
 from ._polling import Polling
@@ -35,10 +36,11 @@ Timeout = float | None | _ClientDefault
 class Waiting:
     """What all tasks of a client wait with."""
 
-    def __init__(self, server: Server, poller: Poller, polling: Polling) -> None:
+    def __init__(self, server: Server, poller: Poller, polling: Polling, hooks: Hooks) -> None:
         self.server = server
         self.poller = poller
         self.polling = polling
+        self._hooks = hooks
 
     def record(
         self,
@@ -52,6 +54,8 @@ class Waiting:
         record = Record(request_type, state, external_task_id, job, ticket)
         ticket.owner = record
         self.poller.records[job.path, job.task_id] = record
+        if self._hooks and job.born is None:
+            self._hooks.tell(TaskTakenUp(request_type.endpoint, state.id, record.model))
         return record
 
     def known(self, path: str, task_id: str) -> Record | None:

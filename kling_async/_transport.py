@@ -14,7 +14,13 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from http.cookiejar import CookieJar
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -34,13 +40,16 @@ from ._errors import (
     DownloadError,
     TransportError,
 )
+from ._events import Hooks, KlingClosed
 from ._exchange import Call, Place, Reply
+from ._stopwatch import Stopwatch
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """What ``Kling(transport=…)`` takes: httpx's own, aiohttp's, an ASGI app, a mock."""
 
 BeforeSending: TypeAlias = Callable[[], Awaitable[None]]
 _LARGE = 64 * 1024
+_UNTOLD = nullcontext[Callable[[int], None]](lambda status: None)
 # These say that the request never left, where httpx itself raises them.
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -54,10 +63,12 @@ class Transport:
         timeouts: Timeouts,
         max_connections: int,
         transport: HTTPTransport | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         if max_connections < 1:
             raise ConfigurationError(f"max_connections is {max_connections}; give 1 or more")
         self._timeouts = timeouts
+        self._hooks = hooks or Hooks()
         # In front of httpx's pool, which gets slower with every request that waits in it.
         self._places = anyio.Semaphore(max_connections, fast_acquire=True)
         # Other libraries' transports also call a lost connection a failed one (httpx-aiohttp
@@ -131,12 +142,14 @@ class Transport:
         self._check_open()
         body = _bit_by_bit(content) if content is not None and len(content) > _LARGE else content
         with (
+            self._timed(call.method, call.url) as answered,
             _translated(call.url, self._timeouts, trusted=self._trusted),
             anyio.fail_after(self._timeouts.total),
         ):
             async with self._client.stream(
                 call.method, call.url, headers=headers, content=body
             ) as response:
+                answered(response.status_code)
                 yield response
 
     @asynccontextmanager
@@ -155,10 +168,14 @@ class Transport:
             extensions["sni_hostname"] = place.host  # whom the certificate must be for
             url = url.copy_with(host=address)
         self._check_open()
-        with _translated(place.url, self._timeouts):
+        with (
+            self._timed("GET", place.url) as answered,
+            _translated(place.url, self._timeouts),
+        ):
             async with self._files.stream(
                 "GET", url, headers=sent, extensions=extensions
             ) as response:
+                answered(response.status_code)
                 yield Download(response)
 
     async def aclose(self) -> None:
@@ -167,6 +184,11 @@ class Transport:
             await self._files.aclose()
         finally:
             await self._client.aclose()  # it may be the same one, which is no harm
+            if self._hooks:
+                self._hooks.tell(KlingClosed())
+
+    def _timed(self, method: str, url: str) -> AbstractContextManager[Callable[[int], None]]:
+        return Stopwatch(self._hooks, method, url) if self._hooks else _UNTOLD
 
     def _check_open(self) -> None:
         if self._client.is_closed:

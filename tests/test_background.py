@@ -141,3 +141,19 @@ async def test_ring_wakes_all_who_wait() -> None:
         signal.ring()
 
     assert sorted(woken) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("keeps", "place"), [(True, "harbour"), (False, "nowhere")])
+async def test_work_of_one_caller_may_keep_his_context(keeps: bool, place: str) -> None:
+    seen: list[str] = []
+
+    async def look() -> None:
+        seen.append(PLACE.get())
+
+    background = Background(look, keeps_context=keeps)
+    PLACE.set("harbour")
+    background.start()
+    PLACE.set("sea")
+    await background.finished()
+
+    assert seen == [place]

@@ -15,6 +15,7 @@ from kling_async import (
     DownloadProgressed,
     Downloads,
     Event,
+    ExchangeFinished,
     Kling,
     KlingAI,
     RetryScheduled,
@@ -326,11 +327,14 @@ async def test_progress_is_told_now_and_then(host: FilmHost, tmp_path: Path) -> 
     async with host.client(hooks=[events.append]) as kling:
         (path,) = await kling.download(RESULT, tmp_path)
 
-    assert [event for event in events if not isinstance(event, RetryScheduled)] == [
+    downloads = DownloadProgressed | DownloadFinished
+    assert [event for event in events if isinstance(event, downloads)] == [
         DownloadProgressed("7", 0, path, 65_536, SIZE),
         DownloadFinished("7", 0, path, SIZE, SIZE, 0.0),
     ]
     assert [event.what for event in events if isinstance(event, RetryScheduled)] == ["download"] * 3
+    exchanges = [event for event in events if isinstance(event, ExchangeFinished)]
+    assert [told.error for told in exchanges] == ["AnswerLost"] * 3 + [None]
 
 
 async def test_downloads_are_bounded(tmp_path: Path) -> None:

@@ -343,8 +343,7 @@ async def test_refused_request_takes_no_slot() -> None:
     async with official(emulator, limit=1, events=events) as kling:
         with pytest.raises(RequestRefused):
             await kling.submit(Text2Video(prompt="x" * 9999))
-
-    assert events == []
+        assert events == []
 
 
 @pytest.mark.filterwarnings("ignore::kling_async.KlingWarning")  # of states it made up
