@@ -59,3 +59,16 @@ def test_kill_prints_its_line(
     main()
 
     assert "6 creates paid, 0 twice" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
+def test_telemetry_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "telemetry.py"))["main"]
+    for name in ("ROUNDS", "TASKS", "SPANS"):
+        monkeypatch.setitem(main.__globals__, name, 2)
+
+    main()
+
+    assert "bytes each" in capsys.readouterr().out
