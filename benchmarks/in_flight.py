@@ -34,7 +34,7 @@ from kling_async._slots import Slots
 from kling_async._state import TaskState, TaskStatus
 from kling_async._task import Waiting
 from kling_async.emulator import Emulator
-from tests import virtual_time
+from kling_async.testing import _virtual_time as virtual_time
 
 KEY = "a-secret-key-0123456789"
 BOAT = Text2Video(prompt="A paper boat")

@@ -11,7 +11,7 @@ from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import settings
 
 from kling_async._database import _Job
-from tests import virtual_time
+from kling_async.testing import _virtual_time as virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

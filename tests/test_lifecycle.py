@@ -30,7 +30,7 @@ from kling_async import (
     VideoResult,
 )
 from kling_async.emulator import Emulator
-from tests import virtual_time
+from kling_async.testing import _virtual_time as virtual_time
 
 KEY = "a-secret-key-0123456789"
 BOAT = Text2Video(prompt="A boat")
