@@ -10,8 +10,7 @@ import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import settings
 
-from kling_async._database import _Job
-from kling_async.testing import _virtual_time as virtual_time
+from kling_async.testing import virtual_backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,9 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Each test runs on both, on a clock of its own that starts at zero."""
     if request.node.get_closest_marker("real_time"):
         return request.param, {}
-    if request.param == "asyncio":
-        return "asyncio", virtual_time.asyncio_options()
-    return "trio", virtual_time.trio_options()
+    return virtual_backend(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +54,6 @@ def blocking_calls_are_errors() -> Iterator[None]:
     watch.activate()
     yield
     watch.deactivate()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def journals_hold_the_clock() -> Iterator[None]:
-    """A journal writes in a thread of its own, which virtual time would not wait for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Job, "answer", virtual_time.hold(_Job.answer))
-        yield
 
 
 @pytest.fixture(autouse=True)

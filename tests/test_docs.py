@@ -20,6 +20,7 @@ from pydantic import ValidationError
 import kling_async
 import kling_async.emulator
 import kling_async.otel
+import kling_async.testing
 from kling_async import (
     Batch,
     BatchOutcome,
@@ -92,6 +93,7 @@ NAMES: dict[str, object] = {
     **{name: getattr(kling_async, name) for name in kling_async.__all__},
     **{name: getattr(kling_async.emulator, name) for name in ("Emulator", "Fault")},
     "Telemetry": kling_async.otel.Telemetry,
+    **{name: getattr(kling_async.testing, name) for name in kling_async.testing.__all__},
     "Path": Path,
     "key": "the-key-of-a-reader",
     "requests": [kling_async.Text2Video(prompt=f"Boat {number}") for number in range(3)],

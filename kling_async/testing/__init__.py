@@ -1,5 +1,34 @@
-"""What users test their own programs with."""
+"""What users test their own programs with: a pytest plugin and virtual time."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kling_async.testing._hold import hold
+    from kling_async.testing._virtual_time import VirtualTime, virtual_backend
+
+__all__ = [
+    "hold",
+    "virtual_backend",
+    "VirtualTime",
+]
+
+# Loaded when first used: pytest imports this for everybody who has the package installed.
+_HOMES = {
+    "hold": "_hold",
+    "virtual_backend": "_virtual_time",
+    "VirtualTime": "_virtual_time",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

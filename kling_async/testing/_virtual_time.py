@@ -1,11 +1,11 @@
-"""Clocks that jump to the next deadline instead of waiting for it, for asyncio and for trio.
+"""Virtual time: clocks that jump to the next deadline instead of waiting for it.
 
-Both start at zero and stand still while anything can run. They also hold still while a worker
-thread is busy (anyio's, trio's, or an executor's), since nobody can know when it will be done.
+They stand still while anything can run. They also hold still while a worker thread is busy
+(anyio's, trio's, an executor's or a journal's), since nobody can know when it will be done.
 Three limits:
 
 - Other processes, real servers and threads started by hand are not seen: the clock jumps past them.
-  Mark such a test `real_time`, or let `hold` wrap what waits for them.
+  Keep such a test in real time, or let `hold` wrap what waits for them.
 - A worker thread that itself waits for virtual time, as by `from_thread.run(anyio.sleep, 5)`, is
   busy and so stops the clock: the test hangs until its time-out.
 - `time.time()` and `time.monotonic()` are as real as ever.
@@ -14,116 +14,121 @@ Three limits:
 from __future__ import annotations
 
 import asyncio
-import selectors
-import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import trio
-from anyio._backends._asyncio import WorkerThread  # no public way tells which of them are busy
-from trio.testing import MockClock, active_thread_count
+import anyio
+
+from kling_async.testing._hold import hold, hold_journals
+from kling_async.testing._virtual_loop import VirtualTimeLoop, taken_over
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-GRACE = 0.001  # real seconds to listen for a busy thread before looking at the threads again
-
-
-_held: set[object] = set()
-
-
-def hold(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The same, but both clocks stand still until it has returned."""
-
-    async def held(*args: P.args, **kwargs: P.kwargs) -> T:
-        one = object()
-        _held.add(one)
-        try:
-            return await call(*args, **kwargs)
-        finally:
-            _held.discard(one)
-
-    return held
+__all__ = [
+    "VirtualTime",
+    "VirtualTimeLoop",
+    "asyncio_options",
+    "hold",
+    "is_virtual",
+    "trio_options",
+    "virtual_backend",
+]
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop that, with nothing to do before a deadline, is there at once."""
+class VirtualTime:
+    """A stretch of a program in which an hour's sleep is instant, on asyncio and on trio.
+
+    It belongs to the whole event loop, not only to the task that begins it.
+
+    Example:
+        import anyio
+
+        with VirtualTime() as clock:
+            await anyio.sleep(3600)
+            print(clock.elapsed)
+    """
 
     def __init__(self) -> None:
-        self._now = 0.0
-        self._jobs: set[asyncio.Future[Any]] = set()
-        super().__init__(JumpingSelector(self))
+        self._began = 0.0
+        self._span: AbstractContextManager[None] | None = None
 
-    def time(self) -> float:
-        return self._now
+    @property
+    def elapsed(self) -> float:
+        """The seconds that have passed since it began."""
+        return anyio.current_time() - self._began
 
-    def jump(self, seconds: float) -> None:
-        self._now += seconds
+    def __enter__(self) -> Self:
+        hold_journals()
+        self._span = _span()
+        self._span.__enter__()
+        self._began = anyio.current_time()
+        return self
 
-    def has_busy_threads(self) -> bool:
-        return bool(self._jobs or _held) or any(
-            isinstance(thread, WorkerThread)
-            and thread.loop is self
-            and not thread.stopping
-            and thread not in thread.idle_workers
-            for thread in threading.enumerate()
-        )
-
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
-        job = super().run_in_executor(executor, func, *args)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        return job
-
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        # From 3.12 on the threads have 300 seconds to end. Virtual ones would be over in no time.
-        await super().shutdown_default_executor()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        span, self._span = self._span, None
+        assert span is not None
+        span.__exit__(None, None, None)
 
 
-class JumpingSelector(selectors.DefaultSelector):
-    """A selector that moves the loop's clock where others wait."""
+def _span() -> AbstractContextManager[None]:
+    """What makes the running loop virtual; nothing where it is."""
+    if _runs_on_trio():
+        from trio.lowlevel import current_clock
+        from trio.testing import MockClock
 
-    def __init__(self, loop: VirtualTimeLoop) -> None:
-        super().__init__()
-        self._loop = loop
+        from kling_async.testing import _virtual_trio
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:  # no deadline at all: only the outside can wake the loop
-            return super().select()
-        ready = super().select(0)
-        if ready or timeout <= 0:
-            return ready
-        if self._loop.has_busy_threads():
-            return super().select(GRACE)
-        self._loop.jump(timeout)
-        return []
+        is_one = isinstance(current_clock(), MockClock)
+        return nullcontext() if is_one else _virtual_trio.taken_over()
+    loop = asyncio.get_running_loop()
+    return nullcontext() if isinstance(loop, VirtualTimeLoop) else taken_over(loop)
 
 
-class HoldForThreads(trio.abc.Instrument):
-    """Stops a jumping trio clock for as long as a worker thread is busy."""
+def _runs_on_trio() -> bool:
+    trio: Any = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
 
-    def __init__(self, clock: MockClock) -> None:
-        self._clock = clock
 
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        # Threads begin and are joined in a step of some task, so no idle moment goes unseen.
-        threshold = float("inf") if active_thread_count() or _held else 0.0
-        if self._clock.autojump_threshold != threshold:
-            self._clock.autojump_threshold = threshold
+def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
+    """A backend in virtual time, which starts at zero, for anyio's fixture `anyio_backend`.
+
+    Each test needs one of its own; all the fixtures of the test then share its time.
+    """
+    options: dict[str, Callable[[], dict[str, Any]]] = {
+        "asyncio": asyncio_options,
+        "trio": trio_options,
+    }
+    if name not in options:
+        raise ValueError(f"backend {name!r}: give asyncio or trio")
+    return name, options[name]()
 
 
 def asyncio_options() -> dict[str, Any]:
     """What anyio needs to run asyncio in virtual time."""
+    hold_journals()
     return {"loop_factory": VirtualTimeLoop}
 
 
 def trio_options() -> dict[str, Any]:
     """What anyio needs to run trio in virtual time."""
-    clock = MockClock(autojump_threshold=0)
-    return {"clock": clock, "instruments": [HoldForThreads(clock)]}
+    from kling_async.testing._virtual_trio import clock_and_instrument
+
+    hold_journals()
+    clock, watch = clock_and_instrument()
+    return {"clock": clock, "instruments": [watch]}
+
+
+def is_virtual(backend: object) -> bool:
+    """Whether a value of the fixture `anyio_backend` runs in virtual time."""
+    if not isinstance(backend, tuple):
+        return False
+    options = cast("tuple[str, dict[str, Any]]", backend)[1]
+    return options.get("loop_factory") is VirtualTimeLoop or "clock" in options
