@@ -35,7 +35,7 @@ class State:
 
 
 class Job:
-    """One task; tests may end it early with `succeed`, `fail` or `stick`."""
+    """One task; tests may hasten it with `begin`, `succeed` or `fail`, or `stick` it."""
 
     __slots__ = (
         "_begins",
@@ -121,6 +121,11 @@ class Job:
         """When it is taken up, in simulated seconds."""
         return self._begins
 
+    def begin(self) -> None:
+        """Be taken up now."""
+        self._begins = min(self._begins, self._clock.now())
+        self._tell()
+
     def succeed(self) -> None:
         """End now, with a video."""
         self._end(self._clock.now(), None)
@@ -174,6 +179,9 @@ class Job:
         self._ends = at
         self._begins = min(self._begins, at)
         self.failure = failure
+        self._tell()
+
+    def _tell(self) -> None:
         if self._changed is not None:
             self._changed.set()
             self._changed = None

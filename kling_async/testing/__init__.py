@@ -1,4 +1,4 @@
-"""What users test their own programs with: a pytest plugin and virtual time."""
+"""What users test their own programs with: a pytest plugin, virtual time, a router for respx."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kling_async.testing._hold import hold
+    from kling_async.testing._router import KlingRouter, MockTask, mock_kling
     from kling_async.testing._virtual_time import VirtualTime, virtual_backend
 
 __all__ = [
     "hold",
+    "KlingRouter",
+    "mock_kling",
+    "MockTask",
     "virtual_backend",
     "VirtualTime",
 ]
@@ -18,6 +22,9 @@ __all__ = [
 # Loaded when first used: pytest imports this for everybody who has the package installed.
 _HOMES = {
     "hold": "_hold",
+    "KlingRouter": "_router",
+    "mock_kling": "_router",
+    "MockTask": "_router",
     "virtual_backend": "_virtual_time",
     "VirtualTime": "_virtual_time",
 }
