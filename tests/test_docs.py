@@ -39,7 +39,9 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PROMISES = ROOT / "docs" / "promises.md"
 TELEMETRY = ROOT / "docs" / "telemetry.md"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", PROMISES, TELEMETRY]
+TESTING = ROOT / "docs" / "testing.md"
+GUIDES = [PROMISES, TELEMETRY, TESTING]
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *GUIDES]
 SOURCES = sorted((ROOT / "kling_async").rglob("*.py"))
 
 
@@ -91,7 +93,7 @@ TELEMETRY_NAMES = {"By"} | set(
 EXAMPLES = [snippet for path in SOURCES for snippet in docstring_examples(path)]
 NAMES: dict[str, object] = {
     **{name: getattr(kling_async, name) for name in kling_async.__all__},
-    **{name: getattr(kling_async.emulator, name) for name in ("Emulator", "Fault")},
+    **{name: getattr(kling_async.emulator, name) for name in ("Emulator", "Fault", "Strike")},
     "Telemetry": kling_async.otel.Telemetry,
     **{name: getattr(kling_async.testing, name) for name in kling_async.testing.__all__},
     "Path": Path,
