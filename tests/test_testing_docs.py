@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(120)  # another pytest takes its time on a busy machine
+
 ROOT = Path(__file__).parent.parent
 
 

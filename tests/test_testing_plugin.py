@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from kling_async import TaskFailed
+from kling_async import TaskFailed, testing
 from kling_async.emulator import Emulator, Fault, Strike
 from kling_async.testing._stage import DIALECTS, Stage
+
+# Each runs another pytest, which on a busy machine takes its time.
+pytestmark = pytest.mark.timeout(120)
 
 SUITE = """
 import time
@@ -98,7 +101,9 @@ def users(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def run(users: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return users.runpytest_subprocess("-p", "no:randomly", "-p", "no:xdist", *options)
+    return users.runpytest_subprocess(
+        "-p", "no:randomly", "-p", "no:xdist", "-p", "no:hypothesispytest", *options
+    )
 
 
 def test_suite_of_anyios_plugin(users: pytest.Pytester) -> None:
@@ -198,36 +203,36 @@ def test_client_is_closed_when_a_test_fails(users: pytest.Pytester) -> None:
     run(users, *ASYNCIO).assert_outcomes(passed=1, failed=1)
 
 
-@pytest.mark.parametrize("fixture", ["kling", "virtual_time"])
-def test_tests_that_are_no_coroutines_are_told(users: pytest.Pytester, fixture: str) -> None:
-    users.makepyfile(f"def test_one({fixture}): pass")
-
-    result = run(users, *NEITHER)
-
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"the fixture {fixture} begins and ends with a test*Elsewhere:*"])
-
-
-@pytest.mark.parametrize(
-    ("mark", "told"),
-    [
-        ("kling(dialect='klingon')", "*'klingon': give cometapi, official, newapi, *"),
-        ("kling(60)", "*takes keywords only*"),
-        ("kling(sped=60)", "*unexpected keyword argument 'sped'*"),
-    ],
-)
-def test_wrong_markers_are_told(users: pytest.Pytester, mark: str, told: str) -> None:
-    users.makepyfile(f"""
+def test_mistakes_are_told(users: pytest.Pytester) -> None:
+    users.makepyfile("""
         import pytest
 
-        @pytest.mark.{mark}
-        async def test_one(kling): pass
+        def test_no_coroutine(kling): pass
+
+        def test_no_coroutine_either(virtual_time): pass
+
+        @pytest.mark.kling(dialect="klingon")
+        async def test_dialect(kling): pass
+
+        @pytest.mark.kling(60)
+        async def test_positional(kling): pass
+
+        @pytest.mark.kling(sped=60)
+        async def test_misspelt(kling): pass
     """)
 
     result = run(users, *ASYNCIO)
 
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([told])
+    result.assert_outcomes(errors=5)
+    result.stdout.fnmatch_lines(
+        [
+            "the fixture kling begins and ends with a test*Elsewhere: Kling(*",
+            "the fixture virtual_time begins and ends with a test*Elsewhere: with *",
+            "*'klingon': give cometapi, official, newapi, *",
+            "*takes keywords only*",
+            "*unexpected keyword argument 'sped'*",
+        ]
+    )
 
 
 def test_strangers_suites_are_left_alone(users: pytest.Pytester) -> None:
@@ -253,7 +258,7 @@ def test_strangers_suites_are_left_alone(users: pytest.Pytester) -> None:
         async def test_coroutine():
             await asyncio.sleep(0)
     """)
-    quiet = ("-p", "no:anyio", "-p", "no:respx", "-p", "no:hypothesispytest")
+    quiet = ("-p", "no:anyio", "-p", "no:respx")
 
     run(users, *ASYNCIO, *quiet).assert_outcomes(passed=2)
 
@@ -288,6 +293,12 @@ def test_the_plugin_loads_little() -> None:
         "kling_async.testing.pytest_plugin",
     ]
     assert len(loaded.stdout.split()) < 10
+
+
+def test_door_offers_its_names_before_they_are_loaded() -> None:
+    assert set(testing.__all__) <= set(dir(testing))
+    with pytest.raises(AttributeError, match="mock_klang"):
+        getattr(testing, "mock_klang")  # noqa: B009  # checkers know better
 
 
 # The same fixtures, in a suite that is wholly in virtual time: this one.
