@@ -7,7 +7,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import ModuleType
 from uuid import uuid4
@@ -64,10 +64,9 @@ class Cinema:
 
     def write(self, task_id: str, prompt: str) -> None:
         """Leave the row that a process leaves which is killed before it knows of a task."""
-        with sqlite3.connect(self.program.FOLDER / "tasks.db") as db:
+        with closing(sqlite3.connect(self.program.FOLDER / "tasks.db")) as db, db:
             row = (task_id, prompt, None, "waiting", "")
             db.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?)", row)
-        db.close()
 
 
 def loaded(patch: pytest.MonkeyPatch) -> ModuleType:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from kling_async import CometAPI, Kling, Provider
+from kling_async import CometAPI
 from kling_async.emulator import Emulator, Fault
 from tests.fastapi_cinema import KEY, Cinema, loaded, post, steps, told, video
 
@@ -206,89 +206,12 @@ async def test_database_and_unfinished_videos_are_not_served(cinema: Cinema) -> 
             assert (await browser.get(f"/videos/{path}")).status_code == 404
 
 
-async def test_restarted_in_the_middle_it_goes_on(cinema: Cinema) -> None:
-    async with cinema.running() as browser:
-        page = await post(browser, "A paper boat")
-        await anyio.sleep(50)
-
-    async with cinema.running() as browser:
-        assert await steps(browser, page) == ["waiting", "processing", "succeed", "over"]
-        assert (await browser.get(video(page))).status_code == 200
-
-    assert cinema.paid == 1
-
-
-async def test_finished_videos_outlive_a_restart_and_ask_nothing(cinema: Cinema) -> None:
-    async with cinema.running() as browser:
-        page = await post(browser, "A paper boat")
-        await steps(browser, page)
-        film, asked = (await browser.get(video(page))).content, len(cinema.emulator.requests)
-
-    async with cinema.running() as browser:
-        assert await steps(browser, page) == ["over"]
-        assert (await browser.get(video(page))).content == film
-
-    assert len(cinema.emulator.requests) == asked
-
-
-async def test_stopped_while_the_create_is_on_its_way_it_pays_once(cinema: Cinema) -> None:
-    cinema.emulator.faults.add(Fault.STALL, on="create", seconds=60)
-    async with cinema.running() as browser:
-        page = await post(browser, "A paper boat")
-        await anyio.sleep(1)
-
-    async with cinema.running() as browser:
-        assert (await steps(browser, page))[-1] == "over"
-        assert "<video" in (await browser.get(page)).text
-
-    assert cinema.paid == 1
-
-
 async def test_lost_answer_is_paid_for_once(cinema: Cinema) -> None:
     cinema.emulator.faults.add(Fault.LOST_ANSWER, on="create")
     async with cinema.running() as browser:
         assert await steps(browser, await post(browser, "A paper boat")) == ALL_STEPS
 
     assert cinema.paid == 1
-
-
-async def test_row_that_was_never_sent_is_sent_once(cinema: Cinema) -> None:
-    async with cinema.running():
-        pass
-    task_id = str(uuid4())
-    cinema.write(task_id, "A paper boat")
-
-    for _ in range(2):
-        async with cinema.running() as browser:
-            assert (await steps(browser, f"/tasks/{task_id}"))[-1] == "over"
-
-    assert cinema.paid == 1
-
-
-async def test_row_of_an_uncertain_server_is_looked_for_and_never_sent_again(
-    open_cinema: Open,
-) -> None:
-    comet = CometAPI(KEY)
-    cinema = open_cinema(Emulator(duration=100), comet)
-    async with cinema.running():
-        pass
-    task_id = str(uuid4())
-    cinema.write(task_id, "A paper boat")
-
-    async with cinema.running() as browser:
-        with anyio.move_on_after(1000):
-            await steps(browser, f"/tasks/{task_id}")
-        assert "POST" not in {seen.method for seen in cinema.emulator.requests}
-        await turn_up(cinema, comet, task_id)
-        assert (await steps(browser, f"/tasks/{task_id}"))[0] == "trouble"
-        assert "<video" in (await browser.get(f"/tasks/{task_id}")).text
-
-    assert cinema.paid == 1
-
-
-async def turn_up(cinema: Cinema, provider: Provider, task_id: str) -> None:
-    async with Kling(provider, transport=cinema.emulator.transport()) as other:
-        await other.text2video.submit(prompt="A paper boat", external_task_id=task_id)
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.PACK_EXHAUSTED])
