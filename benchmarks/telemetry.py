@@ -26,9 +26,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import kling_async.testing._virtual_time as virtual_time
 from kling_async import CometAPI, Event, Kling, Polling, TaskSubmitted, Text2Video
 from kling_async.otel import Telemetry
-from tests import virtual_time
 
 TASKS, ROUNDS, AT_ONCE, LASTS = 500, 9, 100, 20.0
 SPANS = 20_000
