@@ -62,10 +62,9 @@ if TYPE_CHECKING:
     from ._journal import Journal
     from ._limits import Limits
     from ._map import Outcomes
-    from ._outcome import Outcome
+    from ._outcome import BatchOutcome, Outcome
     from ._polling import Polling
     from ._results import Video, VideoResult
-    from ._rows import BatchOutcome
     from ._server import KlingWarning
     from ._state import TaskState, TaskStatus
     from ._task import Task
@@ -192,7 +191,6 @@ _HOMES = (
     "_outcome",
     "_attempt",
     "_journal",
-    "_rows",
     "_batch",
     "_client",
 )

@@ -17,8 +17,9 @@ import anyio.to_thread
 from ._attempt import Stage
 from ._export import check_format, export
 from ._journal import Journal
+from ._outcome import BatchOutcome
 from ._results import FromState
-from ._rows import BatchOutcome, Rows
+from ._rows import Rows
 
 ResultT = TypeVar("ResultT", bound=FromState)
 

@@ -40,6 +40,15 @@ class Budget:
             )
         return units
 
+    def price(self, tasks: int) -> Decimal:
+        """What a task of an earlier run counts as that had no price then."""
+        if self._price is None or callable(self._price):
+            raise ConfigurationError(
+                f"{tasks} tasks of earlier runs have no price, so no budget can bound them",
+                advice="Say what one of them costs, for this run at least: price=3.5.",
+            )
+        return _units(self._price, "price")
+
     def has_room_for(self, counted: Decimal | None) -> bool:
         """Whether a create whose estimate is *counted* already may be sent."""
         return self.limit is None or (counted is not None and self.spent <= self.limit)

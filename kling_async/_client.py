@@ -116,7 +116,7 @@ class Kling:
             validate=validate,
             callback_url=callback_url,
         )
-        self._maps: WeakSet[Outcomes[Any]] = WeakSet()
+        self._maps: WeakSet[Outcomes[Any] | Rows[Any]] = WeakSet()
         self.text2video = Resource(self, Text2Video, Text2Video)
         self.image2video = Resource(self, Image2Video, Image2Video)
         self.multi_image2video = Resource(self, MultiImage2Video, MultiImage2Video)
@@ -327,7 +327,7 @@ class Kling:
                 on_submitted=called(on_submitted),
             ),
         )
-        self._maps.add(rows.outcomes)
+        self._maps.add(rows)
         return Batch(journal, rows)
 
     async def gather(

@@ -6,6 +6,8 @@ import os
 from collections.abc import Generator
 from typing import cast
 
+from ._errors import RequestChanged
+
 _LONGEST = 60  # letters of a value that an error shows
 
 
@@ -17,6 +19,16 @@ def changes(old: object, new: object, path: str = "") -> Generator[str, None, No
             yield from changes(before.get(name), now.get(name), f"{path}.{name}".lstrip("."))
     elif old != new:
         yield f"{path}: {_shown(old, new)} before, {_shown(new, old)} now"
+
+
+def refuse_changes(own_id: str, old: object, new: object) -> None:
+    """Raise if the task of an id of the caller's own was another request."""
+    if old != new:
+        raise RequestChanged(
+            f"external_task_id {own_id!r} was another request before:"
+            f" {'; '.join(changes(old, new))}",
+            advice="Give the new request an id of its own.",
+        )
 
 
 def _fields(value: object) -> dict[object, object]:

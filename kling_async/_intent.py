@@ -33,8 +33,11 @@ class Intent:
 
     __slots__ = (
         "body",
+        "creation",
         "exchange",
         "external_task_id",
+        "is_queued",
+        "is_wanted",
         "left_before",
         "lost",
         "noted",
@@ -60,6 +63,11 @@ class Intent:
         self.notes = notes or Notes()
         self.noted = False
         """It is written down that it may be sent."""
+        self.creation = anyio.CancelScope()
+        """What all of it is done in."""
+        self.is_wanted = True
+        self.is_queued = False
+        """It waits to be sent, for the first time or once more."""
         self.exchange = anyio.CancelScope()
         """What its create is sent in; to cancel it leaves the create to its fate."""
         self.on_the_wire = False
@@ -72,6 +80,17 @@ class Intent:
         self.lost = True
         if self.left_before is None:
             self.left_before = seconds
+
+    def call_off(self, *, leaves_lost: bool) -> None:
+        """Do not send it any more; what may have been made is found out all the same.
+
+        Args:
+            leaves_lost: Somebody else will find out what became of a create that was lost.
+        """
+        self.is_wanted = False
+        is_open = self.may_exist and not self.is_queued and not leaves_lost
+        if not (self.on_the_wire or is_open):
+            self.creation.cancel()
 
     @property
     def may_exist(self) -> bool:

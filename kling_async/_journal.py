@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from decimal import Context, Decimal
 from functools import reduce
 from pathlib import Path
@@ -253,6 +253,22 @@ class Journal:
         """The task ended without a result; *units* of 0 say that it cost nothing."""
         move = f"SET stage = 'failed', error = ?, units = ? WHERE {_UNDER_WAY}"
         await self._write(f"UPDATE attempts {move}", _json(error), _text(units), external_task_id)
+
+    async def gone(self, external_task_id: str) -> None:
+        """The files are not on the disk any more."""
+        move = "SET stage = 'succeeded', files = NULL WHERE stage = 'saved'"
+        await self._write(f"UPDATE attempts {move}", external_task_id)
+
+    async def price(self, price: Callable[[int], Decimal]) -> None:
+        """Estimate what nothing is known of: *price* is told how many tasks, and gives units."""
+        none = "estimate IS NULL AND units IS NULL"
+        count = f"SELECT count(*) FROM attempts WHERE {none}"
+        [tasks] = await self._database.do(lambda it: it.execute(count).fetchone())
+        if tasks:
+            units = price(tasks)
+            move = f"UPDATE attempts SET estimate = ? WHERE {none}"
+            await self._database.do(lambda it: it.execute(move, (_text(units),)).rowcount)
+            self._spent = _sum([self._spent, _SUMS.multiply(units, tasks)])
 
     async def running(self) -> list[tuple[str, str]]:
         """The tasks under way: their external ids and tokens."""

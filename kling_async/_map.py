@@ -92,7 +92,7 @@ class Outcomes(Generic[ResultT]):
         self._ordered = ordered
         self._feeder = Background(self._feed, keeps_context=True)
         self._reading = anyio.CancelScope()
-        self._creating: dict[Intent, anyio.CancelScope] = {}
+        self._creating: set[Intent] = set()
         self._running: dict[int, _Running[ResultT]] = {}
         self._finishing: dict[int, tuple[Outcome[ResultT], anyio.CancelScope]] = {}
         self._unfinished: list[Outcome[ResultT]] = []
@@ -113,7 +113,7 @@ class Outcomes(Generic[ResultT]):
 
     def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
         if self._begun:
-            raise RuntimeError("these outcomes are being read already; call map() again")
+            raise RuntimeError("these outcomes are read already, and each is handed out once")
         self._begun = True
         if not self._left:
             self._feeder.start()
@@ -222,10 +222,8 @@ class Outcomes(Generic[ResultT]):
 
     def _call_off(self) -> None:
         """Of the creates, those that were not sent yet are not wanted any more."""
-        for intent, scope in self._creating.items():
-            is_later = self._left and intent.notes.lasting  # somebody else will look it up
-            if not (intent.on_the_wire if is_later else intent.may_exist):
-                scope.cancel()
+        for intent in self._creating:
+            intent.call_off(leaves_lost=self._left and intent.notes.lasting)
 
     async def _read_source(self, group: anyio.abc.TaskGroup) -> None:
         try:
@@ -282,7 +280,7 @@ class Outcomes(Generic[ResultT]):
         if isinstance(begun, Outcome):
             self._add(index, begun)
         elif begun is not None:
-            self._creating[begun.intent] = anyio.CancelScope()
+            self._creating.add(begun.intent)
             if self._stopped:  # while it waited for its turn
                 self._call_off()
             group.start_soon(self._create, index, request, begun)
@@ -293,14 +291,14 @@ class Outcomes(Generic[ResultT]):
     ) -> None:
         task = None
         try:
-            with self._creating[creation.intent]:
+            with creation.intent.creation:
                 task = await creation.submit()
         except Exception as error:
             # One whose fate is unknown may have been paid for, and can be looked up by it.
             token = error.token if isinstance(error, TaskError) else None
             self._add(index, Outcome(index, request, error=error, token=token))
         finally:
-            del self._creating[creation.intent]
+            self._creating.discard(creation.intent)
             self._changed.ring()
         if task is None:
             return
@@ -327,7 +325,7 @@ class Outcomes(Generic[ResultT]):
     @spared
     async def _expire(self) -> None:
         """Wait for none of the tasks longer than the client's patience lasts."""
-        while True:
+        while not self._left:
             # As they all have equally long, the first of them is the first to be late.
             running = self._running.items()
             first = next((each for each in running if not each[1].is_late), None)
@@ -336,17 +334,21 @@ class Outcomes(Generic[ResultT]):
                 continue
             index, oldest = first
             await anyio.sleep_until(oldest.until)
-            if index in self._running and self._group is not None:
+            if self._waits_for(index) and self._group is not None:
                 oldest.is_late = True
                 self._group.start_soon(self._give_up, index, oldest.task)
+
+    def _waits_for(self, index: int) -> bool:
+        return index in self._running and not self._left  # leaving has unwatched it already
 
     @spared
     async def _give_up(self, index: int, task: Task[ResultT]) -> None:
         with anyio.move_on_after(_LAST_LOOK), suppress(Exception):  # whatever the transport raises
             await task.refresh()  # which may find that it has ended
-        if index in self._running:
+        if self._waits_for(index):
             task.record.forget(self._ended, index)
             self._give(index, error=task.timed_out(self._patience))
+            self._poller.give_up(task.record)
 
     def _add(self, index: int, outcome: Outcome[ResultT]) -> None:
         if self._finish is None or self._group is None:

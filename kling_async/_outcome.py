@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from ._results import FromState
@@ -36,6 +37,15 @@ class Outcome(Generic[ResultT_co]):
         if self.result is None:
             raise self.error or RuntimeError("an outcome without result and error")
         return self.result
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome(Outcome[ResultT_co]):
+    """What became of one row of a batch, in this run or in one before."""
+
+    key: str = ""
+    """The row's name in the journal."""
+    files: tuple[Path, ...] = ()
 
 
 Begin: TypeAlias = Callable[

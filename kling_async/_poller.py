@@ -113,6 +113,10 @@ class Poller:
         if not record.watchers:
             self._drop(record)
 
+    def give_up(self, record: Record) -> None:
+        """Others may have its slot: if the server counts it still, it will say so (1303)."""
+        self._slots.leave(record.ticket)
+
     def call_soon(self, call: Callable[[], object]) -> None:
         """Call it from the loop; for `__del__`, which runs in the midst of anything."""
         self._background.call_soon(call)

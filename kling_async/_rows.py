@@ -14,10 +14,9 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from inspect import isawaitable
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 from uuid import uuid4
@@ -25,6 +24,7 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
+from ._announcer import Announcer
 from ._attempt import Attempt, Stage
 from ._batch_options import Client, Options
 from ._budget import Budget
@@ -40,29 +40,19 @@ from ._fingerprint import fingerprint
 from ._intent import Intent
 from ._journal import Journal
 from ._map import Outcomes
-from ._outcome import Outcome
+from ._outcome import BatchOutcome, Outcome
 from ._poller import Poller
 from ._results import FromState, VideoResult
 from ._source import each
 from ._submitter import Creation, Submitter
 from ._task import Task
 from ._token import Token
-from ._verdict import is_final, read_again, stops_all, written
+from ._verdict import LOOK_AGAIN, PUT_RIGHT, is_final, read_again, stops_all, written
 from .endpoints import Request
 
 ResultT = TypeVar("ResultT", bound=FromState)
-ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 
 _LOG = logging.getLogger("kling_async")
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOutcome(Outcome[ResultT_co]):
-    """What became of one row of a batch, in this run or in one before."""
-
-    key: str = ""
-    """The row's name in the journal."""
-    files: tuple[Path, ...] = ()
 
 
 class Rows(Generic[ResultT]):
@@ -93,8 +83,7 @@ class Rows(Generic[ResultT]):
         self._later: deque[Entry] = deque()
         self._reading = anyio.CancelScope()
         self._stopped = False
-        self._telling: set[anyio.CancelScope] = set()
-        """The hooks that are being awaited."""
+        self._announcer = Announcer(options.on_submitted)
         self.outcomes: Outcomes[ResultT] = Outcomes(
             poller,
             cast("AsyncIterable[Request[ResultT]]", self._read()),
@@ -112,23 +101,33 @@ class Rows(Generic[ResultT]):
     def leave(self) -> None:
         """Begin nothing more; creates that are on the wire come to their end, hooks do not."""
         self.outcomes.leave()
-        for scope in self._telling:
-            scope.cancel()
+        self._announcer.leave()
+
+    async def aclose(self) -> None:
+        """Leave, and wait for the creates on the wire."""
+        self.leave()
+        await self.outcomes.aclose()
 
     async def resume(self) -> None:
         """Take up what earlier runs have left: it holds slots before anything new is created."""
         await self._journal.belongs_to(self._client.provider.server)
         self._journal.account = self._client.provider.account
+        if self._budget.limit is not None:
+            await self._journal.price(self._budget.price)
         self._budget.spent = self._journal.spent
         for external_id, token in await self._journal.running():
             self._tasks[external_id] = self._client.task(token)
 
     async def _read(self) -> AsyncGenerator[Request[ResultT] | Entry]:
+        failure: Exception | None = None
         async with aclosing(each(self._source)) as requests:
             while not self._stopped:
                 found: list[Request[ResultT]] = []
-                with self._reading, suppress(StopAsyncIteration):
-                    found.append(await anext(requests))
+                try:
+                    with self._reading, suppress(StopAsyncIteration):
+                        found.append(await anext(requests))
+                except Exception as error:
+                    failure = error
                 if not found:  # the end, or a stop
                     break
                 self._reading = anyio.CancelScope()
@@ -142,9 +141,11 @@ class Rows(Generic[ResultT]):
             left = await self._journal.unclaimed(with_results=self._out is not None)
         except JournalError as error:
             self._journal_failed(error)
-            return
+            left = []
         for row in left:
             yield Entry.of(-1, row)
+        if failure is not None:
+            raise failure
 
     async def _begin(
         self, index: int, request: Request[ResultT] | Entry
@@ -167,8 +168,10 @@ class Rows(Generic[ResultT]):
         )
         entry = self._entries[index] = Entry.of(index, row, request)
         if entry.stage is Stage.SAVED and self._out is not None:
-            there = await anyio.to_thread.run_sync(_all_there, entry.files)
-            entry.stage = Stage.SAVED if there else Stage.SUCCEEDED
+            there = await anyio.to_thread.run_sync(lambda: all(map(Path.exists, entry.files)))
+            if not there:
+                await self._journal.gone(entry.external_id)
+                entry.stage, entry.files = Stage.SUCCEEDED, ()
         if entry.stage is None or (entry.stage is Stage.FAILED and self._options.retry_failed):
             return await self._create(entry, request, body)
         return await self._go_on(index, entry, request, body)
@@ -209,14 +212,15 @@ class Rows(Generic[ResultT]):
         own_id: str | None = body.get("external_task_id")
         entry.external_id = own_id or f"ka-{uuid4().hex}"
         if own_id is not None and number > 1:
-            entry.external_id = f"{own_id}-{number}"
+            entry.external_id = f"{own_id}.retry-{number}"
         entry.stage, entry.token = None, None
         entry.estimate = self._budget.estimate(request)
         while not self._stopped and not self._budget.take(entry.estimate):
             if self._budget.in_flight:
                 await self.outcomes.change()  # one that ends may have cost less
             else:
-                self._stop(f"the budget of {self._budget.limit} units has no room for the next")
+                why = f"the budget of {self._budget.limit} units has no room for the next"
+                self._stop(why, advice="Raise budget= to go on; what is done costs nothing again.")
         if self._stopped:
             del self._entries[entry.index]
             return None
@@ -235,9 +239,9 @@ class Rows(Generic[ResultT]):
         if "external_task_id" in body:
             body["external_task_id"] = entry.external_id
         ticket = await self._submitter.slot(request)
-        notes = EntryNotes(self._journal, entry, self._journal_failed, self._submitted)
-        intent = Intent(entry.external_id, body=body, left_before=left_before, notes=notes)
-
+        intent = Intent(
+            entry.external_id, body=body, left_before=left_before, notes=self._notes(entry)
+        )
         return Creation(
             intent,
             partial(
@@ -245,39 +249,49 @@ class Rows(Generic[ResultT]):
             ),
         )
 
+    def _notes(self, entry: Entry) -> EntryNotes:
+        return EntryNotes(self._journal, entry, self._journal_failed, self._announcer.tell)
+
     async def _resume(self, entry: Entry) -> Task[ResultT]:
         task = self._tasks.pop(entry.external_id)
-        await self._submitted(task)
+        await self._announcer.tell(task)
         return task
 
     async def _settle(self, entry: Entry) -> Task[ResultT]:
         model_name = entry.row.request.get("model_name")
-        token = Token(self._client.provider.name, entry.row.endpoint, entry.external_id, model_name)
-        task: Task[ResultT] = await self._client.settle(token.text())
-        await self._keep(self._journal.created(entry.external_id, task.token))
-        entry.stage, entry.token = Stage.RUNNING, task.token
-        await self._submitted(task)
-        return task
-
-    async def _submitted(self, task: Task[Any]) -> None:
-        if self._options.on_submitted is None:
-            return
-        scope = anyio.CancelScope()
-        self._telling.add(scope)
+        name = self._client.provider.name
+        token = Token(name, entry.row.endpoint, entry.external_id, model_name).text()
         try:
-            with scope:
-                told = self._options.on_submitted(task)
-                if isawaitable(told):
-                    await told
-        except Exception:  # it is paid for, whatever becomes of the hook
-            _LOG.exception("on_submitted failed for %s", task.token)
-        finally:
-            self._telling.discard(scope)
+            task: Task[ResultT] = await self._client.settle(token)
+        except SubmissionUnknown:
+            raise
+        except KlingError as error:
+            raise SubmissionUnknown(
+                f"what became of its create cannot be found out now: {error.message}",
+                external_task_id=entry.external_id,
+                token=token,
+                provider=name,
+            ) from error
+        await self._notes(entry).created(task.state, task.token)
+        await self._announcer.tell(task)
+        return task
 
     # Finishing.
 
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
-        entry, error = self._entries.pop(outcome.index, None), outcome.error
+        entry = self._entries.pop(outcome.index, None)
+        try:
+            return await self._conclude(outcome, entry)
+        except Exception as error:  # say, of a transport of the caller's own
+            _LOG.exception("the end of item %d could not be dealt with", outcome.index)
+            if entry is not None:
+                self._settle_budget(entry, None)
+            return self._told(replace(outcome, error=error), entry)
+
+    async def _conclude(
+        self, outcome: Outcome[ResultT], entry: Entry | None
+    ) -> Outcome[ResultT] | None:
+        error = outcome.error
         if entry is None:  # refused before it had a row
             self._react(error)
             return self._told(outcome, None)
@@ -288,8 +302,10 @@ class Rows(Generic[ResultT]):
             self._later.append(entry)
             self._settle_budget(entry, None)
             return None
-        if isinstance(error, SubmissionUnknown) and entry.doubt is not None:
-            outcome = replace(outcome, error=entry.doubt, token=entry.doubt.token)  # it says more
+        if isinstance(error, SubmissionUnknown):
+            known = entry.doubt or error  # the first one says more
+            known.advice = LOOK_AGAIN
+            outcome = replace(outcome, error=known, token=known.token)
         is_new = entry.stage in (None, Stage.INTENDED, Stage.RUNNING)
         units = None
         if outcome.result is not None:
@@ -302,7 +318,7 @@ class Rows(Generic[ResultT]):
         self._settle_budget(entry, units)
         if is_new:
             self._react(outcome.error)
-        return None if entry.request is None else self._told(outcome, entry)
+        return self._told(outcome, entry)
 
     async def _succeeded(
         self, entry: Entry, outcome: Outcome[ResultT], units: Decimal | None
@@ -327,15 +343,15 @@ class Rows(Generic[ResultT]):
         return outcome
 
     async def _failed(self, entry: Entry, error: KlingError) -> Decimal | None:
-        facts = written(error)
-        if entry.stage is None:  # the server refused to make it
-            await self._keep(
-                self._journal.refused(entry.row, entry.external_id, facts, now=time.time())
-            )
-            return Decimal(0)
-        # Whether a task that failed costs anything, no page says: the estimate stands.
-        await self._keep(self._journal.failed(entry.external_id, facts))
-        return None
+        # What the server refused cost nothing. Whether a task that failed does, no page says:
+        # there the estimate stands.
+        facts, units = written(error), None if entry.stage is Stage.RUNNING else Decimal(0)
+        if entry.stage is None:
+            write = self._journal.refused(entry.row, entry.external_id, facts, now=time.time())
+        else:
+            write = self._journal.failed(entry.external_id, facts, units)
+        await self._keep(write)
+        return units
 
     def _react(self, error: Exception | None) -> None:
         if isinstance(error, JournalError):
@@ -350,7 +366,9 @@ class Rows(Generic[ResultT]):
             entry.counts = False
             self._budget.settle(entry.estimate, units)
 
-    def _told(self, outcome: Outcome[ResultT], entry: Entry | None) -> BatchOutcome[ResultT]:
+    def _told(self, outcome: Outcome[ResultT], entry: Entry | None) -> BatchOutcome[ResultT] | None:
+        if entry is not None and entry.request is None:  # it is not among the requests any more
+            return None
         return BatchOutcome(
             outcome.index if entry is None else entry.index,
             outcome.request if entry is None else entry.request,
@@ -369,15 +387,13 @@ class Rows(Generic[ResultT]):
             self._journal_failed(error)
 
     def _journal_failed(self, error: Exception) -> None:
-        self._stop("the journal cannot be written", error)
+        self._stop("the journal cannot be written", error, advice=PUT_RIGHT)
 
-    def _stop(self, why: str, cause: Exception | None = None) -> None:
+    def _stop(
+        self, why: str, cause: Exception | None = None, advice: str = BatchStopped.advice
+    ) -> None:
         self._stopped = True
         self._reading.cancel()
         error = BatchStopped(f"stopped submitting: {why}{f': {cause}' if cause else ''}")
-        error.__cause__ = cause
+        error.__cause__, error.advice = cause, advice
         self.outcomes.stop(error)
-
-
-def _all_there(files: Iterable[Path]) -> bool:
-    return all(map(Path.exists, files))

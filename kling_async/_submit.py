@@ -100,7 +100,7 @@ Protocol = Generator[Move, Outcome, TaskState]
 
 def submission(rules: Rules, random: Random) -> Protocol:
     """The moves that bring one task into being; ends with it or raises."""
-    refusals, offline, waited, sent_again = 0, 0, 0.0, 0
+    refusals, offline, waited, sent_again, is_alone = 0, 0, 0.0, 0, False
     lost: KlingError | None = None
     trusts = rules.trusts_not_found and rules.asks
     # A clock that was set back since makes the time negative.
@@ -128,11 +128,11 @@ def submission(rules: Rules, random: Random) -> Protocol:
             limit = rules.retries.resends if trusts else int(rules.resend)
             if sent_again >= limit:
                 raise _unknown(rules, lost)
-            sent_again, wire = sent_again + 1, rules.on_the_wire
+            sent_again, wire, is_alone = sent_again + 1, rules.on_the_wire, trusts
         else:
             offline = offline + 1 if isinstance(outcome, ConnectFailed) else 0
             if not _goes_on(outcome, rules.retries, offline, waited):
-                if lost is not None:
+                if lost is not None and not is_alone:
                     # This create made no task, but the one before it may have.
                     error = _unknown(rules, lost)
                     error.add_note(f"Sent again, it was refused: {outcome}")
@@ -228,8 +228,6 @@ def _unknown(rules: Rules, lost: KlingError) -> SubmissionUnknown:
 
 Leaving = Callable[[], None]
 Performs = Callable[[], Awaitable[TaskState]]
-
-
 Again = Callable[[str, KlingError | None, float], object]
 
 

@@ -19,7 +19,7 @@ from anyio import to_thread
 from ._abilities import Abilities
 from ._background import Background
 from ._config import Retries, Timeouts
-from ._difference import changes
+from ._difference import refuse_changes
 from ._errors import (
     BadEnvelope,
     DuplicateTaskId,
@@ -28,7 +28,6 @@ from ._errors import (
     NotServed,
     ParallelLimit,
     RateLimited,
-    RequestChanged,
     RequestRefused,
     SubmissionUnknown,
     TaskNotFound,
@@ -152,7 +151,7 @@ class Submitter:
                 _, facts = await to_thread.run_sync(look) if request.reads_media() else look()
                 record = self._named.get((request.path, own_id))
                 if record is not None:
-                    _refuse_changes(own_id, self._facts[record], facts)
+                    refuse_changes(own_id, self._facts[record], facts)
                     self._slots.leave(ticket)
                     await self._created(request, record.state, intent)
                     return Task(record, self._waiting)
@@ -264,7 +263,7 @@ class Submitter:
                     intent.noted = True
                 # Nothing below need wait before it sends, and so notice that it is called off.
                 await anyio.lowlevel.checkpoint_if_cancelled()
-                intent.on_the_wire = True
+                intent.is_queued, intent.on_the_wire = False, True
                 shield()
 
             state = await self._server.create(request.path, body, leave)
@@ -273,6 +272,10 @@ class Submitter:
             return state
 
         while True:
+            intent.is_queued = True
+            if not intent.is_wanted:  # it was on the wire when it was called off
+                intent.creation.cancel()
+            await anyio.lowlevel.checkpoint_if_cancelled()
             await self._slots.turn(ticket)
             intent.exchange = anyio.CancelScope()
             try:
@@ -385,12 +388,3 @@ class Submitter:
         finally:
             self._slots.accept(ticket)
         return task
-
-
-def _refuse_changes(own_id: str, before: Facts, now: Facts) -> None:
-    if before != now:
-        raise RequestChanged(
-            f"external_task_id {own_id!r} was another request before:"
-            f" {'; '.join(changes(before, now))}",
-            advice="Give the new request an id of its own.",
-        )

@@ -17,6 +17,15 @@ from ._errors import (
     TaskNotFound,
 )
 
+LOOK_AGAIN = (
+    "Run the batch again: it is looked for each time. To send it once more and risk paying"
+    " twice: batch(..., resend=True)."
+)
+PUT_RIGHT = (
+    "Put that right before you run it again. The log names the tasks that could not be written"
+    " down; a row that is not in the journal would be paid for anew."
+)
+
 _REFUSED = (ContentRejected, InvalidRequest, TaskNotFound)
 _STOPS_ALL = (AuthenticationError, PermissionDenied, BalanceExhausted)
 
@@ -25,9 +34,10 @@ def is_final(error: Exception | None, stage: Stage | None) -> TypeGuard[KlingErr
     """Whether nothing more can come of a row that has got to *stage*.
 
     To send again what the server refused would end the same; but a task that was made may yet
-    be found, whatever the server says of it for a while.
+    be found, whatever the server says of it for a while. One that was intended and is refused
+    was never made: while that is in doubt, the error is `SubmissionUnknown`.
     """
-    if stage is None:
+    if stage in (None, Stage.INTENDED):
         return isinstance(error, _REFUSED) and not isinstance(error, DuplicateTaskId)
     return isinstance(error, TaskFailed)
 

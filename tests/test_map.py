@@ -438,7 +438,7 @@ async def test_second_loop_over_the_same_outcomes_is_refused() -> None:
         outcomes = kling.map([BOAT])
         async for _ in outcomes:
             pass
-        with pytest.raises(RuntimeError, match=r"call map\(\) again"):
+        with pytest.raises(RuntimeError, match=r"each is handed out once"):
             aiter(outcomes)
 
 

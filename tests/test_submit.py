@@ -13,6 +13,7 @@ from kling_async import (
     AuthenticationError,
     BadEnvelope,
     BalanceExhausted,
+    InvalidRequest,
     KlingError,
     RateLimited,
     Retries,
@@ -89,7 +90,6 @@ def test_path_leads_to_the_task(known: Rules, answers: list[Outcome], shape: str
         (TRUSTED, [LOST, LOST, LOST, LOST, LOST], "SAPAPAPA"),
         (TRUSTED, [LOST, ABSENT, LOST, LOST, LOST, LOST], "SAWAPAPAPA"),
         (TRUSTED, [LOST, ABSENT, ABSENT, TAKEN, ABSENT, ABSENT, ABSENT, ABSENT], "SAWASAPAPAPA"),
-        (TRUSTED, [LOST, ABSENT, ABSENT, REFUSED], "SAWAS"),
         (DARING, [LOST, LOST], "SS"),
         (DARING, [LOST, TAKEN], "SS"),
         (DARING, [LOST, BalanceExhausted(code=1102)], "SS"),
@@ -102,6 +102,19 @@ def test_doubt_ends_as_unknown(known: Rules, answers: list[Outcome], shape: str)
     assert isinstance(played.end, SubmissionUnknown)
     assert played.end.external_task_id == ID
     assert played.shape == shape
+
+
+def test_refusal_after_a_trusted_not_found_is_just_that() -> None:
+    played = play(TRUSTED, LOST, ABSENT, ABSENT, BUSY, REFUSED)
+
+    assert isinstance(played.end, InvalidRequest)
+    assert played.shape == "SAWASPS"
+
+
+def test_duplicate_after_a_trusted_not_found_is_in_doubt_again() -> None:
+    played = play(TRUSTED, LOST, ABSENT, ABSENT, TAKEN, *[ABSENT] * 4)
+
+    assert isinstance(played.end, SubmissionUnknown)
 
 
 @pytest.mark.parametrize(
