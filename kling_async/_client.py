@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
@@ -17,13 +17,14 @@ import anyio
 from ._batch import Batch
 from ._batch_options import Options, called, names, stops
 from ._budget import Budget, Price, Units
+from ._callback import Callback
 from ._config import DEFAULT_MAX_CONNECTIONS, Downloads, Retries, Slotting, Timeouts, expect
 from ._download import Downloader, VideoStream
 from ._ending import Ending
 from ._environment import provider_in
-from ._errors import ConfigurationError, SubmissionUnknown, TaskNotFound
+from ._errors import SubmissionUnknown, TaskNotFound
 from ._events import Hook, Hooks
-from ._job import Job
+from ._handles import ENDPOINTS, Handles
 from ._journal import Journal
 from ._map import Outcomes
 from ._outcome import Outcome
@@ -35,10 +36,9 @@ from ._results import FromState, VideoResult
 from ._rows import Rows
 from ._server import Server
 from ._slots import Slots, Ticket
-from ._state import TaskState, TaskStatus
+from ._state import TaskState
 from ._submitter import Submitter
 from ._task import CLIENT_DEFAULT, Task, Timeout, Waiting
-from ._token import Token
 from ._transport import HTTPTransport, Transport
 from .endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
 from .providers import Provider
@@ -47,9 +47,6 @@ T = TypeVar("T")
 ResultT = TypeVar("ResultT", bound=FromState)
 
 _LOG = logging.getLogger("kling_async")
-_ENDPOINTS: Mapping[str, type[Request[Any]]] = {
-    model.endpoint: model for model in (Text2Video, Image2Video, MultiImage2Video, Avatar)
-}
 
 
 class Kling:
@@ -69,7 +66,7 @@ class Kling:
             limit from the server's refusals.
         hooks: Called with every event, in the event loop.
         validate: False sends requests and media unchecked.
-        callback_url: Put on every request that names none itself.
+        callback_url: See the attribute.
     """
 
     def __init__(
@@ -105,6 +102,8 @@ class Kling:
         self._slots = Slots(max_at_once, Slotting(), random, told, self._mind)
         self._poller = Poller(self._server, polling, random, told, self._slots)
         self._waiting = Waiting(self._server, self._poller, polling, told)
+        self._waiting.calls.url = callback_url
+        self._handles = Handles(self._waiting, self._slots)
         self._submitter = Submitter(
             self._server,
             self._slots,
@@ -114,7 +113,6 @@ class Kling:
             timeouts=timeouts,
             retries=retries or Retries(),
             validate=validate,
-            callback_url=callback_url,
         )
         self._maps: WeakSet[Outcomes[Any] | Rows[Any]] = WeakSet()
         self.text2video = Resource(self, Text2Video, Text2Video)
@@ -149,6 +147,28 @@ class Kling:
             with anyio.CancelScope(shield=True):
                 await self._transport.aclose()
 
+    @property
+    def callback_url(self) -> str | None:
+        """Put on every request that names none itself; an http(s) address, set at any time.
+
+        Tasks with one are asked about when they are called about, and seldom otherwise:
+        mount `kling_async.webhooks.callback_app` there. A path that cannot be guessed is as
+        good as a password, so this is never logged.
+        """
+        return self._waiting.calls.url
+
+    @callback_url.setter
+    def callback_url(self, url: str | None) -> None:
+        self._waiting.calls.url = url
+
+    def hear(self, callback: Callback) -> bool:
+        """Ask now about the task that *callback* says has ended; False if it is not ours.
+
+        For servers other than ASGI ones: give it what `webhooks.parse_callback` returns, in
+        the client's event loop. A callback is never believed: only the answer counts.
+        """
+        return self._waiting.calls.hear(callback)
+
     async def submit(self, request: Request[ResultT], *, resend: bool = False) -> Task[ResultT]:
         """Create a task, exactly once, and return its handle as soon as it is accepted.
 
@@ -182,8 +202,8 @@ class Kling:
 
     def task(self, token: str) -> Task[Any]:
         """Take a task up again by its token; asks nobody yet."""
-        model, parts = self._read(token)
-        return self._take_up(model, parts.task_id, parts.model)
+        model, parts = self._handles.read(token)
+        return self._handles.take_up(model, parts.task_id, parts.model)
 
     async def settle(self, token: str) -> Task[Any]:
         """Look again for a task whose create was lost, by the token of `SubmissionUnknown`.
@@ -194,16 +214,16 @@ class Kling:
         Raises:
             SubmissionUnknown: It is not found, which proves nothing: try again later.
         """
-        external_id, model_name, models = token, None, list(_ENDPOINTS.values())
+        external_id, model_name, models = token, None, list(ENDPOINTS.values())
         if "/" in token:
-            model, parts = self._read(token)
+            model, parts = self._handles.read(token)
             external_id, model_name, models = parts.task_id, parts.model, [model]
         for model in models:
             try:
                 state = await self._submitter.find(model, external_id)
             except TaskNotFound:
                 continue
-            task = self._take_up(model, state.id, model_name, external_id)
+            task = self._handles.take_up(model, state.id, model_name, external_id)
             self._poller.learn(task.record, state)
             return task
         raise SubmissionUnknown(
@@ -212,33 +232,6 @@ class Kling:
             token=token if "/" in token else None,
             provider=self.provider.name,
         )
-
-    def _read(self, text: str) -> tuple[type[Request[Any]], Token]:
-        parts = Token.read(text)
-        if parts.provider != self.provider.name:
-            raise ConfigurationError(
-                f"the token is of provider {parts.provider}, this client talks to"
-                f" {self.provider.name}"
-            )
-        if (model := _ENDPOINTS.get(parts.endpoint)) is None:
-            raise ConfigurationError(f"the token is of endpoint {parts.endpoint}, unknown here")
-        return model, parts
-
-    def _take_up(
-        self,
-        model: type[Request[Any]],
-        task_id: str,
-        model_name: str | None,
-        external_id: str | None = None,
-    ) -> Task[Any]:
-        record = self._waiting.known(model.path, task_id)
-        if record is None:
-            job = Job(task_id, model.path, (model.endpoint,), born=None)
-            state = TaskState(task_id, TaskStatus.UNKNOWN)
-            ticket = self._slots.ticket(model_name or "")
-            record = self._waiting.record(model, state, external_id, job, ticket)
-            self._slots.adopt(ticket)
-        return Task(record, self._waiting)
 
     def map(
         self,
@@ -392,6 +385,6 @@ class Kling:
         return self._downloader.open(result, index, watermark=watermark)
 
     async def _result(self, token: str) -> VideoResult:
-        model, parts = self._read(token)
+        model, parts = self._handles.read(token)
         state = await self._server.ask(model.path, parts.task_id)
         return cast("VideoResult", model.result_type.from_state(state, token))

@@ -20,6 +20,7 @@ KlingError
   x BatchStopped          a batch that submits no more; its cause says why
   x RequestChanged        a row of a journal that was another request before
                           (also ValueError)
+  x CallbackRefused       a callback that is none of Kling's
 """
 
 from __future__ import annotations
@@ -277,3 +278,9 @@ class BatchStopped(KlingError):
     """The batch stopped submitting before its end; its `__cause__` is what stopped it, if any."""
 
     advice = "Everything so far is in the journal: the same call goes on where this one stopped."
+
+
+class CallbackRefused(KlingError):
+    """A callback that is none of Kling's; `status` is the HTTP status to answer it with."""
+
+    advice = "Answer it with that status and nothing else."

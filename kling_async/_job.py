@@ -27,8 +27,10 @@ class Job:
         "at",
         "born",
         "callback",
+        "called",
         "covered",
         "failures",
+        "heard",
         "kind",
         "owner",
         "path",
@@ -62,6 +64,8 @@ class Job:
         self.at = inf
         self.asked = False
         self.failures = 0
+        self.called = -inf
+        self.heard = False
         self.since = 0.0
         self.told = -inf
         self.wanted = inf

@@ -104,7 +104,8 @@ class Poller:
         now = self._now()
         self._schedule.watch(record.job, now)
         if record.told_at is not None and now - record.told_at >= self._polling.interval:
-            self._schedule.hasten(record.job, now, now)  # what is known of it is out of date
+            # What is known of it is out of date.
+            self._schedule.hasten(record.job, max(now, record.job.called), now)
         self._stir()
 
     def unwatch(self, record: Record) -> None:
@@ -127,6 +128,23 @@ class Poller:
             now = self._now()
             self._schedule.hasten(record.job, now, now)
             self._stir()
+
+    def called(self, record: Record, *, ended: bool) -> bool:
+        """The server called, to say that the task has ended, or runs; False once closed.
+
+        That is not believed, but asked about, also where nobody waits: then the call does.
+        """
+        now = self._now()
+        if not ended:
+            self._schedule.heard(record.job, now)
+        elif not self._closed and not record.state.status.is_terminal:
+            at = self._schedule.called(record.job, now)
+            if not record.watchers:
+                record.called = True
+                self.watch(record)
+            self._schedule.hasten(record.job, at, now)
+            self._stir()
+        return not self._closed
 
     def learn(self, record: Record, told: TaskState, *, on_page: bool = False) -> None:
         """Take in what the server told about a task."""
@@ -210,6 +228,9 @@ class Poller:
         self._schedule.unwatch(record.job)
         self._watched.discard(record)
         record.refused_since = None
+        if record.called:
+            record.called = False
+            record.watchers -= 1
         if self._workers is not None and not len(self._schedule):
             self._workers.cancel_scope.cancel()  # the answers under way are for nobody
 
@@ -302,6 +323,9 @@ class Poller:
         record = _record(job)
         self.learn(record, state)
         self._schedule.answered(job, self._now(), ended=record.state.status.is_terminal)
+        if record.called and not self._schedule.is_wanted(job):
+            record.called = False
+            self.unwatch(record)
 
     async def _sweep(self, move: Sweep) -> None:
         states = await self._server.page(move.path, move.page, move.size)

@@ -28,6 +28,7 @@ class Record:
 
     __slots__ = (
         "__weakref__",
+        "called",
         "error",
         "event",
         "external_task_id",
@@ -58,6 +59,8 @@ class Record:
         self.job = job
         self.ticket = ticket
         self.watchers = 0
+        self.called = False
+        """Whether a callback is one of them, until it has had its answer."""
         self.told_at = job.born
         """When the server last told its state; None for one just taken up by a token."""
         self.trouble: Exception | None = None

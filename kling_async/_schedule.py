@@ -103,6 +103,28 @@ class Schedule:
             job.agenda.discard(job)
             self._urgent.add(job, at)
 
+    def called(self, job: Job, now: float) -> float:
+        """When to ask, as a call says that the task has ended: now, but once an interval at most.
+
+        Another call within the interval is asked about at its end: it may be the true one.
+        """
+        if job.called <= now:
+            job.called = max(now, job.called + self._polling.interval)
+        return job.called
+
+    def heard(self, job: Job, now: float) -> None:
+        """A call says that the task runs: then its end will be called too, most likely."""
+        if job.heard:
+            return
+        job.heard = True
+        if job.callback and job.agenda is self._routine:
+            self._routine.discard(job)
+            self._routine.add(job, max(job.at, self._pace.first(job, now)))
+
+    def is_wanted(self, job: Job) -> bool:
+        """Whether a question is to come that was hastened."""
+        return job.wanted < inf
+
     def next(self, now: float) -> Move:
         """The next move, at most `max_polls_at_once` of them unreported."""
         if not self._watched or self._out >= self._bound:
@@ -122,6 +144,7 @@ class Schedule:
         job.asked = False
         job.failures = 0
         if ended:
+            self._pace.ended(job)
             self.unwatch(job)
         elif job.watched:
             job.told = now

@@ -79,7 +79,6 @@ class Submitter:
         timeouts: Timeouts,
         retries: Retries,
         validate: bool,
-        callback_url: str | None,
     ) -> None:
         self._server = server
         self._slots = slots
@@ -89,7 +88,6 @@ class Submitter:
         self._timeouts = timeouts
         self._retries = retries
         self._validate = validate
-        self._callback_url = callback_url
         self._abilities = Abilities(server.provider)
         self._sample: tuple[str, str, str] | None = None
         self._learning = Background(self._learn)
@@ -171,8 +169,8 @@ class Submitter:
             return request.body(self._server.provider.limits, check=self._validate)
 
         body = await to_thread.run_sync(build) if request.reads_media() else build()
-        if self._callback_url is not None:
-            body.setdefault("callback_url", self._callback_url)
+        if self._waiting.calls.url is not None:
+            body.setdefault("callback_url", self._waiting.calls.url)
         return body
 
     async def find(self, request: type[Request[Any]], external_id: str) -> TaskState:
@@ -277,6 +275,7 @@ class Submitter:
                 intent.creation.cancel()
             await anyio.lowlevel.checkpoint_if_cancelled()
             await self._slots.turn(ticket)
+            self._waiting.calls.expect(body["external_task_id"])
             intent.exchange = anyio.CancelScope()
             try:
                 return await to_the_end(create, self._timeouts.farewell, intent.exchange)
@@ -380,11 +379,14 @@ class Submitter:
             self._hooks.tell(TaskSubmitted(request.endpoint, state.id, external_id, request.model))
         if state.status is TaskStatus.SUCCEEDED and not state.task_result:
             state = replace(state, status=TaskStatus.PROCESSING)  # to be asked where its files are
-        job = Job(state.id, request.path, request.kind, born=anyio.current_time())
+        calls = bool(body.get("callback_url"))
+        now = anyio.current_time()
+        job = Job(state.id, request.path, request.kind, born=now, callback=calls)
         record = self._waiting.record(type(request), state, external_id, job, ticket)
         task: Task[ResultT] = Task(record, self._waiting)
         try:
             await intent.notes.announced(task)
         finally:
             self._slots.accept(ticket)
+            self._waiting.calls.welcome(record)
         return task

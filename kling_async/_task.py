@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
+from ._calls import Calls
 from ._errors import KlingError, TaskError, TaskFailed, TaskTimeout
 from ._events import Hooks, TaskTakenUp
 from ._job import Job
@@ -41,6 +42,7 @@ class Waiting:
         self.poller = poller
         self.polling = polling
         self._hooks = hooks
+        self.calls = Calls(poller)
 
     def record(
         self,
