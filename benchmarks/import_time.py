@@ -21,7 +21,16 @@ CASES = {
     "kling_async": "import kling_async",
     IN_USE: "from kling_async import Kling",
 }
-EXTRAS = ["PIL", "jwt", "opentelemetry", "pytest", "respx", "starlette", "uvicorn"]
+EXTRAS = [
+    "PIL",
+    "jwt",
+    "opentelemetry",
+    "pytest",
+    "respx",
+    "standardwebhooks",
+    "starlette",
+    "uvicorn",
+]
 
 
 def run(code: str) -> str:

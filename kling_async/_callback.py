@@ -51,9 +51,14 @@ def parse_callback(
     Raises:
         CallbackRefused: It is none of Kling's; `status` is the HTTP status to answer.
     """
+    return read(body, headers, Signatures(secrets))
+
+
+def read(body: bytes, headers: Mapping[str, str], signatures: Signatures) -> Callback:
+    """The same, by secrets that are looked at already."""
     if len(body) > LARGEST_BODY:
         raise CallbackRefused(f"{len(body):,} bytes are no callback", status=413)
-    Signatures(secrets).check(body, headers)
+    signatures.check(body, headers)
     try:
         parsed: object = from_json(body)
     except ValueError as error:

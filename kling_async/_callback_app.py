@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from ._callback import LARGEST_BODY, Callback, parse_callback
+from ._callback import LARGEST_BODY, Callback, read
 from ._client import Kling
 from ._errors import CallbackRefused, ConfigurationError
 from ._signature import Signatures
@@ -26,6 +26,7 @@ _LOG = logging.getLogger("kling_async")
 
 _PATIENCE = 10.0
 _READ_AT_ONCE = 32
+_PIECES = 256
 
 
 class CallbackApp:
@@ -34,12 +35,12 @@ class CallbackApp:
     def __init__(
         self,
         kling: Kling,
-        secrets: tuple[str, ...],
+        signatures: Signatures,
         path_token: bytes | None,
         on_unknown: OnUnknown | None,
     ) -> None:
         self._kling = kling
-        self._secrets = secrets
+        self._signatures = signatures
         self._path_token = path_token
         self._on_unknown = on_unknown
         # So many bodies are held in memory at most; without a path token anybody sends them.
@@ -95,7 +96,7 @@ class CallbackApp:
                 body = await _body(receive)
         if span.cancelled_caught:
             raise CallbackRefused("its body does not come to an end", status=408)
-        return None if body is None else parse_callback(body, headers, secrets=self._secrets)
+        return None if body is None else read(body, headers, self._signatures)
 
 
 def callback_app(
@@ -127,7 +128,7 @@ def callback_app(
             client's, perhaps another process's. What it raises is logged.
     """
     given = (secrets,) if isinstance(secrets, str) else tuple(secrets)
-    Signatures(given)
+    signatures = Signatures(given)
     if not given and path_token is None:
         raise ConfigurationError(
             "anybody could call",
@@ -139,7 +140,7 @@ def callback_app(
             "path_token is to be one part of a path", advice="Make it by secrets.token_urlsafe()."
         )
     token = None if path_token is None else path_token.encode("utf-8", "surrogatepass")
-    return CallbackApp(kling, given, token, on_unknown)
+    return CallbackApp(kling, signatures, token, on_unknown)
 
 
 def _check_length(told: str) -> None:
@@ -150,18 +151,24 @@ def _check_length(told: str) -> None:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > LARGEST_BODY:
             raise CallbackRefused("its body is too large", status=413)
+        if piece:
+            pieces.append(piece)
         if not message.get("more_body", False):
-            return bytes(body)
-        if not message.get("body"):  # or nothing would ever end a stream of nothing
+            return b"".join(pieces)
+        if not piece:  # or nothing would ever end a stream of nothing
             await anyio.lowlevel.checkpoint()
+        elif len(pieces) > _PIECES:  # each takes more memory than its bytes
+            pieces = [b"".join(pieces)]
 
 
 async def _answer(send: Send, status: int) -> None:

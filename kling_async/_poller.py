@@ -122,13 +122,6 @@ class Poller:
         """Call it from the loop; for `__del__`, which runs in the midst of anything."""
         self._background.call_soon(call)
 
-    def hasten(self, record: Record) -> None:
-        """Ask about it now."""
-        if record.watchers:
-            now = self._now()
-            self._schedule.hasten(record.job, now, now)
-            self._stir()
-
     def called(self, record: Record, *, ended: bool) -> bool:
         """The server called, to say that the task has ended, or runs; False once closed.
 

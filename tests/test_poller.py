@@ -467,20 +467,6 @@ async def test_unfinished_task_has_no_result_yet() -> None:
             task.result_now()
 
 
-async def test_hastened_question_is_asked_now() -> None:
-    emulator = Emulator(duration=600)
-    async with single(emulator) as kling, anyio.create_task_group() as group:
-        task = await kling.submit(BOAT)
-        kling._poller.hasten(task.record)  # nobody waits, so nothing is asked
-        group.start_soon(task.result)
-        await anyio.sleep(1)
-        kling._poller.hasten(task.record)
-        await anyio.sleep(0.1)
-        group.cancel_scope.cancel()
-
-    assert polls(emulator) == [1]
-
-
 async def test_states_on_a_page_reach_tasks_nobody_waits_for() -> None:
     emulator = Emulator(duration=20)
     async with official(emulator) as kling:

@@ -269,12 +269,23 @@ async def test_task_taken_up_is_called_about_too() -> None:
             taken = client.task(task.token)
             group.start_soon(taken.result)
             await anyio.sleep(99.9)
-            before = len(line.asked)
+            assert len(line.asked) == 2  # at once, and once for safety
             await anyio.sleep(0.2)
             assert client.hear(Callback(task.id, TaskStatus.SUCCEEDED))
 
-    assert before == 2  # at once, and once for safety
     assert anyio.current_time() == pytest.approx(100.1)
+
+
+async def test_call_does_not_slow_down_a_task_that_has_none() -> None:
+    emulator = Emulator(duration=100)
+    async with Kling(KnownCometAPI(KEY), transport=emulator.transport()) as kling:
+        task = await kling.submit(BOAT)
+        for _ in range(2):
+            kling.hear(Callback(task.id, TaskStatus.PROCESSING))
+        with anyio.move_on_after(21):
+            await task
+
+    assert len([seen for seen in emulator.requests if seen.method == "GET"]) == 4
 
 
 async def test_own_callback_url_counts_as_well() -> None:

@@ -155,6 +155,16 @@ async def test_body_without_end_is_given_up(kling: Kling, piece: dict[str, Any])
         assert await status_of(app, [{**piece, "more_body": True}]) == 408
 
 
+async def test_body_may_come_in_any_number_of_pieces(kling: Kling) -> None:
+    seen: list[Callback] = []
+    app = callback_app(kling, path_token=PATH_TOKEN, on_unknown=seen.append)
+    body = BODY.ljust(2_000)
+
+    pieces = [{"body": body[n : n + 1], "more_body": True} for n in range(len(body))]
+    assert await status_of(app, [*pieces, {"body": b""}]) == 200
+    assert seen == [Callback("7", TaskStatus.SUCCEEDED)]
+
+
 async def test_empty_pieces_let_others_run(kling: Kling) -> None:
     app = callback_app(kling, path_token=PATH_TOKEN)
 
