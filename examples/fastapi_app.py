@@ -6,7 +6,8 @@
 
 It plays on the emulator until COMETAPI_KEY or KLINGAI_API_KEY is set; from then on whoever reaches
 the page spends your money: put your login before it. Stop it at any moment: started again, it goes
-on. One process serves, and locks its database. FOLDER says where that and the videos are kept.
+on. One process serves, and locks its database. FOLDER says where that and the videos are kept;
+with PUBLIC_URL, the address by which the world reaches this server, Kling calls back, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from pathlib import Path
+from secrets import token_urlsafe
 from string import Template
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
@@ -39,6 +41,8 @@ from kling_async.emulator import Emulator
 REHEARSAL = not any(name.startswith(("COMETAPI_", "KLINGAI_")) for name in os.environ)
 FOLDER = Path(os.environ.get("FOLDER", "kling-app"), "rehearsal" if REHEARSAL else "paid")
 VIDEOS = FOLDER / "videos"
+PUBLIC_URL, SECRET = os.environ.get("PUBLIC_URL"), token_urlsafe()
+CALLBACK_URL = f"{PUBLIC_URL.rstrip('/')}/kling/{SECRET}" if PUBLIC_URL else None
 LOG = logging.getLogger(__name__)
 REFUSED = (ValidationError, ka.RequestRefused, ka.InvalidRequest, ka.ContentRejected)
 
@@ -46,7 +50,7 @@ REFUSED = (ValidationError, ka.RequestRefused, ka.InvalidRequest, ka.ContentReje
 def client() -> ka.Kling:
     """Kling by the key in the environment; without one the emulator, thirty times faster."""
     if not REHEARSAL:
-        return ka.Kling()
+        return ka.Kling(callback_url=CALLBACK_URL)
     polling = ka.Polling(interval=0.2, sweep_interval=0.2)
     emulator = Emulator(speed=30)
     return ka.Kling(ka.KlingAI("no-key"), polling=polling, transport=emulator.transport())
@@ -144,12 +148,16 @@ class Studio:
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     global studio
     with closing(await to_thread.run_sync(database)) as db:
         await to_thread.run_sync(db.executescript, SCHEMA)
         async with client() as kling, create_task_group() as group:
             studio = Studio(kling, db, group)
+            if PUBLIC_URL:
+                from kling_async.webhooks import callback_app
+
+                app.mount("/kling", callback_app(kling, path_token=SECRET))
             if REHEARSAL:  # a new emulator knows none of the old one's tasks: made anew, for free
                 await studio.sql("UPDATE tasks SET token = NULL")
             for row in await studio.sql("SELECT * FROM tasks WHERE step = 'waiting'"):

@@ -47,7 +47,10 @@ class Cinema:
 
     def _client(self) -> Kling:
         return Kling(
-            self.provider, transport=self.emulator.transport(), timeouts=Timeouts(farewell=1)
+            self.provider,
+            transport=self.emulator.transport(),
+            timeouts=Timeouts(farewell=1),
+            callback_url=self.program.CALLBACK_URL,
         )
 
     @asynccontextmanager

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from html import unescape
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import anyio
+import httpx
 import pytest
 
 from kling_async import CometAPI
@@ -278,6 +280,32 @@ def test_rows_of_a_rehearsal_are_never_paid_for(
     assert not paid.REHEARSAL
     assert rehearsed != paid.FOLDER
     assert paid.VIDEOS.is_relative_to(paid.FOLDER)
+
+
+async def test_kling_calls_back_where_the_world_reaches_the_server(
+    open_cinema: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://cinema.example/")
+    world = Doorway()
+    cinema = open_cinema(Emulator(duration=100, callback_transport=world))
+    world.app = cinema.program.app
+    async with cinema.emulator, cinema.running() as browser:
+        assert await steps(browser, await post(browser, "A paper boat")) == ALL_STEPS
+        stranger = await browser.post("/kling/a-guess", json={})
+
+    told = cinema.emulator.callbacks
+    assert {each.url for each in told} == {cinema.program.CALLBACK_URL}
+    assert {each.status for each in told if each.answer in (200, 202, 204)} >= {"processing"}
+    assert stranger.status_code in (401, 403, 404)
+
+
+class Doorway(httpx.AsyncBaseTransport):
+    """Leads to an app that is there only later."""
+
+    app: Any = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await httpx.ASGITransport(self.app).handle_async_request(request)
 
 
 def test_only_data_lines_are_read() -> None:
