@@ -30,11 +30,11 @@ from starlette.routing import Route
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import kling_async.testing._virtual_time as virtual_time
 from kling_async import CometAPI, Kling, KlingAI, Task, Text2Video
 from kling_async.emulator import Emulator
 from kling_async.emulator._callbacks import sign
 from kling_async.webhooks import callback_app
-from tests import virtual_time
 
 KEY = "a-secret-key-0123456789"
 BOAT = Text2Video(prompt="A paper boat")
