@@ -43,6 +43,11 @@ class Attempt:
     result: Facts | None = None
     files: tuple[str, ...] = ()
     error: Facts | None = None
+    answered_at: float | None = None
+    """When it was known what came of its create; by our clock, as all these times."""
+    ended_at: float | None = None
+    """When its end was known, which was some time after it had come."""
+    saved_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ def read_row(record: Sequence[Any]) -> Row:
 
 def read_attempt(record: Sequence[Any]) -> Attempt:
     """A row of the table of attempts."""
-    external_task_id, number, stage, intended_at, account, token, *texts = record
+    external_task_id, number, stage, intended_at, account, token, *texts = record[:-3]
     estimate, units = (text and Decimal(text) for text in texts[:2])
     result, files, error = (text and json.loads(text) for text in texts[2:])
     facts = (account, token, estimate, units, result, tuple(files or ()), error)
-    return Attempt(external_task_id, number, Stage(stage), intended_at, *facts)
+    return Attempt(external_task_id, number, Stage(stage), intended_at, *facts, *record[-3:])

@@ -100,7 +100,7 @@ class EntryNotes(Notes):
             if self._entry.stage is None:  # the caller's own id had a task, so nothing was sent
                 await self.leaving()
             self._entry.stage, self._entry.token = Stage.RUNNING, token
-            await self._journal.created(self._entry.external_id, token)
+            await self._journal.created(self._entry.external_id, token, now=time.time())
         except JournalError as error:
             _LOG.error("a task was paid for and cannot be written down: kling.task(%r)", token)
             self._stop(error)

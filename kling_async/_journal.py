@@ -38,11 +38,18 @@ _MIGRATIONS = (
     CREATE INDEX open_attempts ON attempts(row) WHERE {_OPEN};
     CREATE TABLE server(name TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE attempts ADD COLUMN answered_at REAL;
+    ALTER TABLE attempts ADD COLUMN ended_at REAL;
+    ALTER TABLE attempts ADD COLUMN saved_at REAL;
+    """,
 )
 _TEXTS = "account, token, estimate, units, result, files, error"
-_ATTEMPT = f"external_task_id, number, stage, intended_at, {_TEXTS}"
+_TIMES = "answered_at, ended_at, saved_at"
+_ATTEMPT = f"external_task_id, number, stage, intended_at, {_TEXTS}, {_TIMES}"
 _LATEST = "row = id AND number = (SELECT max(number) FROM attempts WHERE row = id)"
-_ROWS = f"SELECT id, key, endpoint, request, {_ATTEMPT} FROM rows LEFT JOIN attempts ON {_LATEST}"
+_JOINED = f"SELECT id, key, endpoint, request, {_ATTEMPT} FROM rows LEFT JOIN attempts"
+_ROWS = f"{_JOINED} ON {_LATEST}"
 _LEFT_OVER = f"""
     SELECT id, key, endpoint, request, {_ATTEMPT} FROM attempts CROSS JOIN rows
     WHERE {_OPEN} AND {_LATEST} AND run < ? AND stage IN ('intended', 'running', ?) ORDER BY id
@@ -58,7 +65,7 @@ _INTEND = """
     FROM attempts WHERE row = :row
     ON CONFLICT(external_task_id) DO UPDATE
     SET stage = 'intended', intended_at = :now, account = :account, estimate = :estimate,
-        units = NULL, error = NULL
+        units = NULL, error = NULL, answered_at = NULL, ended_at = NULL
     WHERE row = :row AND (stage = 'intended' OR stage = 'failed' AND token IS NULL)
     """
 _FIND = f"SELECT {_ATTEMPT}, key FROM attempts JOIN rows ON row = id WHERE external_task_id = :name"
@@ -135,13 +142,17 @@ class Journal:
             )
 
     @staticmethod
-    def read(path: str | os.PathLike[str]) -> Generator[Row, None, None]:
+    def read(
+        path: str | os.PathLike[str], *, every_attempt: bool = False
+    ) -> Generator[Row, None, None]:
         """All rows in order, as they are now, also while another process writes.
 
-        Blocks: use it in a worker thread.
+        With *every_attempt* a row comes once for each, its latest one last. Blocks: use it in
+        a worker thread.
         """
+        joined = f"{_JOINED} ON row = id" if every_attempt else _ROWS
         with Database(Path(path), _MIGRATIONS).read() as connection:
-            for record in connection.execute(f"{_ROWS} ORDER BY id"):
+            for record in connection.execute(f"{joined} ORDER BY id, number"):
                 yield read_row(record)
 
     async def claim(self, *, key: str | None, digest: bytes, endpoint: str, request: Facts) -> Row:
@@ -221,7 +232,10 @@ class Journal:
 
     async def refused(self, row: Row, external_task_id: str, error: Facts, *, now: float) -> None:
         """The server refused the create for good: an attempt that has failed and cost nothing."""
-        failed = "UPDATE attempts SET stage = 'failed', units = '0', error = ?"
+        failed = """
+            UPDATE attempts SET stage = 'failed', units = '0', error = ?,
+            answered_at = intended_at, ended_at = intended_at
+            """
 
         def work(connection: sqlite3.Connection) -> None:
             _intend(connection, row, external_task_id, self.account, now, None)
@@ -230,29 +244,47 @@ class Journal:
 
         await self._change(lambda _: row.id, work)
 
-    # Moves only go forward: where the stage is none of those named, it comes too late.
+    # Moves only go forward: where the stage is none of those named, it comes too late. *now* is
+    # when that came to be known, if anybody knows.
 
-    async def created(self, external_task_id: str, token: str) -> None:
+    async def created(self, external_task_id: str, token: str, *, now: float | None = None) -> None:
         """There is a task."""
-        move = "SET stage = 'running', token = ? WHERE stage = 'intended'"
-        await self._write(f"UPDATE attempts {move}", token, external_task_id)
+        move = "SET stage = 'running', token = ?, answered_at = ? WHERE stage = 'intended'"
+        await self._write(f"UPDATE attempts {move}", token, now, external_task_id)
 
-    async def succeeded(self, external_task_id: str, result: Facts, units: Decimal | None) -> None:
+    async def succeeded(
+        self,
+        external_task_id: str,
+        result: Facts,
+        units: Decimal | None,
+        *,
+        now: float | None = None,
+    ) -> None:
         """The task has a result."""
-        move = f"SET stage = 'succeeded', result = ?, units = ? WHERE {_UNDER_WAY}"
-        await self._write(f"UPDATE attempts {move}", _json(result), _text(units), external_task_id)
+        facts = (_json(result), _text(units), now)
+        move = f"SET stage = 'succeeded', result = ?, units = ?, ended_at = ? WHERE {_UNDER_WAY}"
+        await self._write(f"UPDATE attempts {move}", *facts, external_task_id)
 
-    async def saved(self, external_task_id: str, files: Sequence[str]) -> None:
+    async def saved(
+        self, external_task_id: str, files: Sequence[str], *, now: float | None = None
+    ) -> None:
         """The files of the result are on the disk; said again, they have another place."""
-        move = "SET stage = 'saved', files = ? WHERE stage <> 'failed'"
-        await self._write(f"UPDATE attempts {move}", json.dumps(list(files)), external_task_id)
+        move = "SET stage = 'saved', files = ?, saved_at = ? WHERE stage <> 'failed'"
+        facts = (json.dumps(list(files)), now)
+        await self._write(f"UPDATE attempts {move}", *facts, external_task_id)
 
     async def failed(
-        self, external_task_id: str, error: Facts, units: Decimal | None = None
+        self,
+        external_task_id: str,
+        error: Facts,
+        units: Decimal | None = None,
+        *,
+        now: float | None = None,
     ) -> None:
         """The task ended without a result; *units* of 0 say that it cost nothing."""
-        move = f"SET stage = 'failed', error = ?, units = ? WHERE {_UNDER_WAY}"
-        await self._write(f"UPDATE attempts {move}", _json(error), _text(units), external_task_id)
+        facts = (_json(error), _text(units), now)
+        move = f"SET stage = 'failed', error = ?, units = ?, ended_at = ? WHERE {_UNDER_WAY}"
+        await self._write(f"UPDATE attempts {move}", *facts, external_task_id)
 
     async def gone(self, external_task_id: str) -> None:
         """The files are not on the disk any more."""
@@ -285,7 +317,7 @@ class Journal:
         find = _LEFT_OVER
         return await self._database.do(lambda it: list(map(read_row, it.execute(find, values))))
 
-    async def _write(self, statement: str, *values: str | None) -> None:
+    async def _write(self, statement: str, *values: str | float | None) -> None:
         """Carry out a *statement* about one attempt, whose id is the last of *values*."""
         one = "external_task_id = ?"
 

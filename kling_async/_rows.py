@@ -325,7 +325,9 @@ class Rows(Generic[ResultT]):
     ) -> Outcome[ResultT]:
         if entry.stage not in (Stage.SUCCEEDED, Stage.SAVED):
             result = cast("VideoResult", outcome.result).model_dump(mode="json")
-            await self._keep(self._journal.succeeded(entry.external_id, result, units))
+            await self._keep(
+                self._journal.succeeded(entry.external_id, result, units, now=time.time())
+            )
             entry.stage = Stage.SUCCEEDED
         if self._out is None or entry.stage is Stage.SAVED:
             return outcome
@@ -338,18 +340,19 @@ class Rows(Generic[ResultT]):
             )
         except (KlingError, OSError) as error:
             return replace(outcome, error=error)
-        await self._keep(self._journal.saved(entry.external_id, list(map(str, files))))
+        paths = list(map(str, files))
+        await self._keep(self._journal.saved(entry.external_id, paths, now=time.time()))
         entry.files = tuple(files)
         return outcome
 
     async def _failed(self, entry: Entry, error: KlingError) -> Decimal | None:
         # What the server refused cost nothing. Whether a task that failed does, no page says:
         # there the estimate stands.
-        facts, units = written(error), None if entry.stage is Stage.RUNNING else Decimal(0)
+        now, units = time.time(), None if entry.stage is Stage.RUNNING else Decimal(0)
         if entry.stage is None:
-            write = self._journal.refused(entry.row, entry.external_id, facts, now=time.time())
+            write = self._journal.refused(entry.row, entry.external_id, written(error), now=now)
         else:
-            write = self._journal.failed(entry.external_id, facts, units)
+            write = self._journal.failed(entry.external_id, written(error), units, now=now)
         await self._keep(write)
         return units
 

@@ -339,8 +339,9 @@ async def test_refused_create_is_a_failed_attempt_that_cost_nothing(
     row = await claimed(journal)
     await journal.refused(row, "ka-1", {"type": "ContentRejected"}, now=7.0)
 
+    facts: dict[str, Any] = {"units": Decimal(0), "error": {"type": "ContentRejected"}}
     assert await attempt(path) == Attempt(
-        "ka-1", 1, Stage.FAILED, 7.0, units=Decimal(0), error={"type": "ContentRejected"}
+        "ka-1", 1, Stage.FAILED, 7.0, **facts, answered_at=7.0, ended_at=7.0
     )
     assert told(journal) == {Stage.FAILED: 1}
     assert journal.spent == 0
