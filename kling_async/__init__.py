@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from ._map import Outcomes
     from ._outcome import BatchOutcome, Outcome
     from ._polling import Polling
+    from ._report import write_report
     from ._results import Video, VideoResult
     from ._server import KlingWarning
     from ._state import TaskState, TaskStatus
@@ -171,6 +172,7 @@ __all__ = [
     "VideoStream",
     "Voice",
     "WatermarkInfo",
+    "write_report",
 ]
 
 # In the order of the layers. A name is loaded when it is first used: `import kling_async` then
@@ -193,6 +195,7 @@ _HOMES = (
     "_outcome",
     "_attempt",
     "_journal",
+    "_report",
     "_batch",
     "_client",
 )

@@ -18,6 +18,7 @@ from ._attempt import Stage
 from ._export import check_format, export
 from ._journal import Journal
 from ._outcome import BatchOutcome
+from ._report import write_report
 from ._results import FromState
 from ._rows import Rows
 
@@ -129,6 +130,10 @@ class Batch(Generic[ResultT]):
         path = Path(target)
         check_format(path)
         await anyio.to_thread.run_sync(export, self._journal.path, path)
+
+    async def report(self, target: str | os.PathLike[str]) -> None:
+        """Write a page about all rows to *target*, an .html file: clips, times, failures."""
+        await write_report(self._journal.path, target)
 
     def _advice(self) -> str:
         return f"{self.summary()}; run the same batch on {self._journal.path} again to go on"

@@ -288,7 +288,7 @@ class Journal:
 
     async def gone(self, external_task_id: str) -> None:
         """The files are not on the disk any more."""
-        move = "SET stage = 'succeeded', files = NULL WHERE stage = 'saved'"
+        move = "SET stage = 'succeeded', files = NULL, saved_at = NULL WHERE stage = 'saved'"
         await self._write(f"UPDATE attempts {move}", external_task_id)
 
     async def price(self, price: Callable[[int], Decimal]) -> None:

@@ -239,15 +239,10 @@ class Rows(Generic[ResultT]):
         if "external_task_id" in body:
             body["external_task_id"] = entry.external_id
         ticket = await self._submitter.slot(request)
-        intent = Intent(
-            entry.external_id, body=body, left_before=left_before, notes=self._notes(entry)
-        )
-        return Creation(
-            intent,
-            partial(
-                self._submitter.submit, request, ticket, intent=intent, resend=self._options.resend
-            ),
-        )
+        notes = self._notes(entry)
+        intent = Intent(entry.external_id, body=body, left_before=left_before, notes=notes)
+        submit, resend = self._submitter.submit, self._options.resend
+        return Creation(intent, partial(submit, request, ticket, intent=intent, resend=resend))
 
     def _notes(self, entry: Entry) -> EntryNotes:
         return EntryNotes(self._journal, entry, self._journal_failed, self._announcer.tell)
@@ -263,9 +258,9 @@ class Rows(Generic[ResultT]):
         token = Token(name, entry.row.endpoint, entry.external_id, model_name).text()
         try:
             task: Task[ResultT] = await self._client.settle(token)
-        except SubmissionUnknown:
-            raise
         except KlingError as error:
+            if isinstance(error, SubmissionUnknown):
+                raise
             raise SubmissionUnknown(
                 f"what became of its create cannot be found out now: {error.message}",
                 external_task_id=entry.external_id,
