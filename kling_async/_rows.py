@@ -341,15 +341,13 @@ class Rows(Generic[ResultT]):
         return outcome
 
     async def _failed(self, entry: Entry, error: KlingError) -> Decimal | None:
-        # What the server refused cost nothing. Whether a task that failed does, no page says:
-        # there the estimate stands.
-        now, units = time.time(), None if entry.stage is Stage.RUNNING else Decimal(0)
-        if entry.stage is None:
-            write = self._journal.refused(entry.row, entry.external_id, written(error), now=now)
-        else:
-            write = self._journal.failed(entry.external_id, written(error), units, now=now)
-        await self._keep(write)
-        return units
+        facts, now = written(error), time.time()
+        if entry.stage is None:  # the server refused to make it
+            await self._keep(self._journal.refused(entry.row, entry.external_id, facts, now=now))
+            return Decimal(0)
+        # Whether a task that failed costs anything, no page says: the estimate stands.
+        await self._keep(self._journal.failed(entry.external_id, facts, now=now))
+        return None
 
     def _react(self, error: Exception | None) -> None:
         if isinstance(error, JournalError):

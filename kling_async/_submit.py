@@ -100,7 +100,7 @@ Protocol = Generator[Move, Outcome, TaskState]
 
 def submission(rules: Rules, random: Random) -> Protocol:
     """The moves that bring one task into being; ends with it or raises."""
-    refusals, offline, waited, sent_again, is_alone = 0, 0, 0.0, 0, False
+    refusals, offline, waited, sent_again = 0, 0, 0.0, 0
     lost: KlingError | None = None
     trusts = rules.trusts_not_found and rules.asks
     # A clock that was set back since makes the time negative.
@@ -128,15 +128,13 @@ def submission(rules: Rules, random: Random) -> Protocol:
             limit = rules.retries.resends if trusts else int(rules.resend)
             if sent_again >= limit:
                 raise _unknown(rules, lost)
-            sent_again, wire, is_alone = sent_again + 1, rules.on_the_wire, trusts
+            sent_again, wire = sent_again + 1, rules.on_the_wire
         else:
             offline = offline + 1 if isinstance(outcome, ConnectFailed) else 0
             if not _goes_on(outcome, rules.retries, offline, waited):
-                if lost is not None and not is_alone:
-                    # This create made no task, but the one before it may have.
-                    error = _unknown(rules, lost)
-                    error.add_note(f"Sent again, it was refused: {outcome}")
-                    raise error
+                if lost is not None:
+                    # This create made no task, but the one before it may have, if look-ups lag.
+                    raise _unknown(rules, lost, f"sent again, it was refused: {outcome.message}")
                 raise outcome
             delay = next_delay(refusals, random=random, hint=_hint(outcome))
             refusals, waited = refusals + 1, waited + delay
@@ -212,10 +210,11 @@ def _look_up(
         yield Pause(next_delay(failures - 1, random=random, hint=_hint(outcome)))
 
 
-def _unknown(rules: Rules, lost: KlingError) -> SubmissionUnknown:
+def _unknown(rules: Rules, lost: KlingError, then: str = "") -> SubmissionUnknown:
     error = SubmissionUnknown(
         f"the create left and its answer was lost ({lost.message});"
-        f" a task may exist and be billed under external_task_id {rules.external_task_id}",
+        f" a task may exist and be billed under external_task_id {rules.external_task_id}"
+        f"{then and f'; {then}'}",
         external_task_id=rules.external_task_id,
         code=lost.code,
         status=lost.status,

@@ -34,10 +34,9 @@ def is_final(error: Exception | None, stage: Stage | None) -> TypeGuard[KlingErr
     """Whether nothing more can come of a row that has got to *stage*.
 
     To send again what the server refused would end the same; but a task that was made may yet
-    be found, whatever the server says of it for a while. One that was intended and is refused
-    was never made: while that is in doubt, the error is `SubmissionUnknown`.
+    be found, whatever the server says of it for a while.
     """
-    if stage in (None, Stage.INTENDED):
+    if stage is None:
         return isinstance(error, _REFUSED) and not isinstance(error, DuplicateTaskId)
     return isinstance(error, TaskFailed)
 

@@ -6,7 +6,6 @@ import anyio
 import pytest
 
 from kling_async import (
-    BalanceExhausted,
     CometAPI,
     Gateway,
     Kling,
@@ -185,7 +184,7 @@ async def test_create_of_an_earlier_process_is_never_withdrawn(left_before: floa
     emulator.faults.add(Fault.ARREARS, on="create")
     diary = Diary(emulator)
     async with Kling(KlingAI(KEY), transport=emulator.transport()) as kling:
-        with pytest.raises(BalanceExhausted):
+        with pytest.raises(SubmissionUnknown, match="sent again, it was refused"):
             await submit(kling, diary, left_before)
 
     assert diary.words == ["leaving 0"]

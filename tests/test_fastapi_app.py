@@ -290,9 +290,11 @@ async def test_kling_calls_back_where_the_world_reaches_the_server(
     cinema = open_cinema(Emulator(duration=100, callback_transport=world))
     world.app = cinema.program.app
     async with cinema.emulator, cinema.running() as browser:
-        assert await steps(browser, await post(browser, "A paper boat")) == ALL_STEPS
+        found = await steps(browser, await post(browser, "A paper boat"))
         stranger = await browser.post("/kling/a-guess", json={})
 
+    # Who is called at the end asks seldom before, so "processing" may have come and gone.
+    assert [step for step in ALL_STEPS if step != "processing" or step in found] == found
     told = cinema.emulator.callbacks
     assert {each.url for each in told} == {cinema.program.CALLBACK_URL}
     assert {each.status for each in told if each.answer in (200, 202, 204)} >= {"processing"}

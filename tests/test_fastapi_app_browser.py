@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from kling_async.emulator import Emulator, Fault
 from tests.fastapi_process import ServerProcess
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 
 FLAGS = (
     "--no-sandbox",  # there is none for root

@@ -13,7 +13,7 @@ from kling_async.emulator import Emulator, Fault
 from tests.fastapi_cinema import post, steps, video
 from tests.fastapi_process import ServerProcess
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 
 
 @pytest.fixture(params=["asyncio"])

@@ -330,6 +330,7 @@ async def test_what_is_too_much_is_counted(harbour: Harbour) -> None:
     assert lengths == [400, 400, 149, 149, 149]
 
 
+@pytest.mark.long
 async def test_ten_thousand_rows_are_a_page_of_few_megabytes(
     harbour: Harbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:

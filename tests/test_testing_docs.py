@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # another pytest takes its time on a busy machine
+# Another pytest takes its time on a busy machine.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ from kling_async.emulator import Emulator, Fault, Strike
 from kling_async.testing._stage import DIALECTS, Stage
 
 # Each runs another pytest, which on a busy machine takes its time.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 SUITE = """
 import time

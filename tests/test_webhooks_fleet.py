@@ -16,6 +16,8 @@ from kling_async.emulator import Fault
 from tests.known_server import KnownCometAPI
 from tests.switchboard import Line, connected
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+
 NUMBER = 1_000
 BOATS = [Text2Video(prompt=f"Boat {number}") for number in range(NUMBER)]
 
@@ -24,7 +26,6 @@ def requests_a_task(line: Line) -> float:
     return (len(line.emulator.requests) - NUMBER) / NUMBER
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("provider", "duration"), [(KlingAI, None), (KlingAI, 120), (KnownCometAPI, None)]
 )
@@ -39,7 +40,6 @@ async def test_thousand_tasks_take_hardly_more_than_a_question_each(
     assert requests_a_task(line) <= 1.2
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("provider", [KlingAI, KnownCometAPI])
 async def test_all_arrive_though_every_callback_is_lost(provider: Any) -> None:
     lag: list[float] = []
@@ -60,7 +60,6 @@ async def test_all_arrive_though_every_callback_is_lost(provider: Any) -> None:
     assert sum(lag) / NUMBER < 15
 
 
-@pytest.mark.timeout(120)
 async def test_all_arrive_though_one_callback_in_ten_is_lost() -> None:
     async with connected(client={"max_at_once": NUMBER}) as line:
         count = iter(range(1_000_000))

@@ -17,6 +17,8 @@ from kling_async.webhooks import callback_app
 from tests.switchboard import BOAT, PATH_TOKEN, Line, connected
 from tests.test_webhooks_parse import OTHER, SECRET, headers
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+
 CALLS = 10_000
 LIVE = 20
 
@@ -57,7 +59,6 @@ async def storm(line: Line, tasks: list[Task[VideoResult]]) -> Counter[int]:
     return answers
 
 
-@pytest.mark.timeout(120)
 async def test_no_state_changes_but_through_a_question() -> None:
     events: list[Event] = []
     app = {"secrets": [SECRET]}
