@@ -236,12 +236,17 @@ class Submitter:
                 self._in_doubt[request.path, external_id] = anyio.current_time()
             if intent.task_id is not None:
                 token = self._token(request, intent.task_id)
-                _LOG.warning("cancelled, but the task was created: kling.task(%r)", token)
+                _LOG.warning(
+                    "cancelled, but the task was created: kling.task(%r)",
+                    token,
+                    extra={"token": token},
+                )
             elif intent.may_exist and not intent.notes.lasting:
                 _LOG.warning(
                     "cancelled while a create was on its way; a task may exist and be billed"
                     " under external_task_id %s",
                     external_id,
+                    extra={"external_task_id": external_id},
                 )
             raise
         self._in_doubt.pop((request.path, external_id), None)

@@ -23,9 +23,11 @@ The Kling emulator listens on {origin}; Ctrl-C stops it.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, program: str = "python -m kling_async.emulator"
+) -> int:
     """Run until interrupted; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     emulator = Emulator(
         speed=options.speed,
         seed=options.seed,
@@ -58,9 +60,9 @@ async def _serve(emulator: Emulator, options: Namespace) -> None:
         await anyio.sleep_forever()
 
 
-def _parser() -> ArgumentParser:
+def _parser(program: str) -> ArgumentParser:
     parser = ArgumentParser(
-        prog="python -m kling_async.emulator",
+        prog=program,
         description="A server that looks like Kling, CometAPI and New-API gateways.",
         formatter_class=ArgumentDefaultsHelpFormatter,
     )

@@ -42,8 +42,11 @@ class Scene(Request[VideoResult]):
     multi_prompt: Annotated[Sequence[MultiShot], several(1, 6, "shots")] | None = None
     """The shots of a customized storyboard; their lengths add up to `duration`."""
     cfg_scale: CfgScale | None = None
+    """How closely the prompt is followed, from 0 to 1."""
     camera_control: CameraControl | None = None
+    """How the camera moves."""
     watermark_info: WatermarkInfo | None = None
+    """Whether a watermarked copy is made too."""
 
     @model_validator(mode="after")
     def _voices_are_heard(self) -> Self:

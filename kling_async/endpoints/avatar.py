@@ -34,6 +34,7 @@ class Avatar(Request[VideoResult]):
     mode: str | None = None
     """std or pro."""
     watermark_info: WatermarkInfo | None = None
+    """Whether a watermarked copy is made too."""
 
     @model_validator(mode="after")
     def _one_voice(self) -> Self:

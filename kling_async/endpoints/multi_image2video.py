@@ -42,6 +42,7 @@ class MultiImage2Video(Request[VideoResult]):
     prompt: Text
     """What happens."""
     negative_prompt: str | None = None
+    """What must not be seen."""
     mode: str | None = None
     """std or pro."""
     aspect_ratio: str | None = None
@@ -53,6 +54,7 @@ class MultiImage2Video(Request[VideoResult]):
     dynamic_masks: Annotated[Sequence[DynamicMask], several(0, 6, "masks")] | None = None
     """On CometAPI's page only."""
     watermark_info: WatermarkInfo | None = None
+    """Whether a watermarked copy is made too."""
 
     def problems(self, limits: Limits) -> Iterator[RequestRefused]:
         """What this provider would refuse."""
