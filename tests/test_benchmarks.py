@@ -35,6 +35,19 @@ def test_import_time_prints_its_table(
 
 
 @pytest.mark.real_time
+def test_command_line_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
+    main = runpy.run_path(str(ROOT / "benchmarks" / "command_line.py"))["main"]
+    monkeypatch.setitem(main.__globals__, "ROUNDS", 1)
+
+    main()
+
+    assert "kling --help" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
 def test_journal_prints_its_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

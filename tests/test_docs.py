@@ -38,9 +38,10 @@ from tests.rehearsal import Rehearsal, compiled
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PROMISES = ROOT / "docs" / "promises.md"
+COMMAND_LINE = ROOT / "docs" / "command-line.md"
 TELEMETRY = ROOT / "docs" / "telemetry.md"
 TESTING = ROOT / "docs" / "testing.md"
-GUIDES = [PROMISES, TELEMETRY, TESTING]
+GUIDES = [PROMISES, COMMAND_LINE, TELEMETRY, TESTING]
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *GUIDES]
 SOURCES = sorted((ROOT / "kling_async").rglob("*.py"))
 

@@ -27,9 +27,12 @@ def main(tokens: Sequence[str] | None = None) -> int:
     if missing := _missing():
         sys.stderr.write(f'kling: {missing} is missing: pip install "kling_async[cli]"\n')
         return 2
-    from ._app import start
+    try:
+        from ._app import start
 
-    return start(words)
+        return start(words)
+    except KeyboardInterrupt:  # while it is loaded, or once more at the end
+        return 4
 
 
 def _missing() -> str | None:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from typing import Any, TypeAlias
+from io import TextIOWrapper
+from typing import Any, TypeAlias, cast
 
 import anyio
 from cyclopts import App, CycloptsError, Parameter
@@ -30,6 +31,9 @@ def start(words: Sequence[str]) -> int:
     """Run the command in *words* to its end; returns the exit code."""
     if words[0] == "emulator":  # it runs a loop of its own, and has its own options
         return _emulate(words[1:])
+    stdout: Any = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        cast("Any", stdout).reconfigure(errors="replace")  # no name of a file must end a command
     shell = Shell()
     command = read(words, shell)
     if isinstance(command, Exit):

@@ -121,6 +121,7 @@ class _Run:
         self.codes: list[Exit] = []
         self._shell = shell
         self._jobs = jobs
+        self._here = Path()
         self._number = 0
         self._ended = 0
         self._keys: dict[int, str] = {}
@@ -128,6 +129,7 @@ class _Run:
 
     async def count(self, limit: Decimal | None) -> None:
         """Check the whole file, and say what it may cost."""
+        self._here = await anyio.to_thread.run_sync(Path.cwd)
         units, unpriced = Decimal(0), 0
         async with aclosing(self._pieces()) as pieces:
             async for piece in pieces:
@@ -179,7 +181,8 @@ class _Run:
         if error is not None:
             self.codes.append(exit_of(error))
         files = [str(path) for path in outcome.files]
-        said = " ".join(lines(error) if error else files or urls)
+        near = [self._near(path) for path in outcome.files]
+        said = " ".join(lines(error) if error else near or urls)
         self._shell.show(
             f"{label}: {said}",
             {
@@ -193,6 +196,10 @@ class _Run:
                 "token": outcome.token,
             },
         )
+
+    def _near(self, path: Path) -> str:
+        """A path as people would type it."""
+        return str(path.relative_to(self._here) if path.is_relative_to(self._here) else path)
 
     def end(self, batch: Batch[VideoResult]) -> Exit:
         """What it has come to; what is left is told of with the command that goes on."""

@@ -8,7 +8,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image2video": ("_making:image2video", "make a video from its first or last frame"),
     "multi-image2video": ("_making:multi_image2video", "make a video from several images"),
     "avatar": ("_making:avatar", "make a portrait speak"),
-    "batch": ("_batch:batch", "make the videos of a .jsonl or .csv file; stopped, it goes on"),
+    "batch": ("_batch:batch", "make the videos of a .csv or .jsonl file, resumably"),
     "wait": ("_tasks:wait", "wait for tasks by their tokens, as they finish"),
     "status": ("_tasks:status", "ask how tasks stand, once"),
     "download": ("_tasks:download", "save the videos of tasks that have ended"),

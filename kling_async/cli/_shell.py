@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -75,7 +76,8 @@ class Shell:
     def show(self, text: str | None, facts: Mapping[str, Any]) -> None:
         """A result: *text* for people, if it is not said otherwise, *facts* for programs."""
         if self.options.json:
-            text = json.dumps(facts, ensure_ascii=False, default=str)
+            text = json.dumps(facts, default=str)
+        text = None if text is None else _harmless(text)
         if text is not None and self.screen is not None and self.out.isatty():
             self.screen.above(text)
         elif text is not None:
@@ -88,6 +90,7 @@ class Shell:
 
     def warn(self, text: str) -> None:
         """What nobody must miss."""
+        text = _harmless(text)
         if self.screen is not None:
             self.screen.above(text)
         else:
@@ -130,6 +133,14 @@ class Shell:
 
     def _doubt(self, message: Warning | str, *_: object, **__: object) -> None:
         self.say(f"kling: {message}")
+
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _harmless(text: str) -> str:
+    """Without what a terminal would obey: much of it was written by a server, or by strangers."""
+    return _COMMANDS.sub("\ufffd", text)
 
 
 class _Handler(logging.Handler):

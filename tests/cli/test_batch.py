@@ -30,7 +30,7 @@ async def test_every_row_is_made_saved_and_told(terminal: Terminal) -> None:
     assert await terminal.run(*COMMAND) == 0
     told = dict(line.split(": ", 1) for line in terminal.out.splitlines()[:-1])
     assert told.keys() == {f"boat-{n}" for n in range(5)}
-    assert all(Path(file).is_file() for file in told.values())
+    assert all(Path(file).is_file() and file.startswith("videos/") for file in told.values())
     assert terminal.out.splitlines()[-1].startswith("5 saved, ")
     assert terminal.paid == 5
 
@@ -68,6 +68,16 @@ async def test_row_without_a_price_under_a_budget_costs_nothing(terminal: Termin
     assert "jobs.jsonl, line 2: text2video: no list prices this request" in terminal.err
     assert terminal.creates == 0
     assert await terminal.run(*words, "--price", "2") == 0
+
+
+async def test_files_elsewhere_are_told_with_their_whole_path(
+    terminal: Terminal, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write(1)
+    elsewhere = str(tmp_path_factory.mktemp("videos"))
+
+    assert await terminal.run(*COMMAND[:-1], elsewhere) == 0
+    assert terminal.out.startswith(f"boat-0: {elsewhere}/")
 
 
 async def test_second_run_costs_nothing(terminal: Terminal) -> None:

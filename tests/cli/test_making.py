@@ -141,7 +141,7 @@ BAD = {
     "nested too deep": (*ONE, "--extra", "[" * 100_000),
     '--sound. Choose from: "on", "off"': (*ONE, "--sound", "loud"),
     "--image: no such file: dog.png": ("image2video", "--image", "dog.png"),
-    "no such file: \0": ("image2video", "--image", "\0"),
+    "no such file: \ufffd": ("image2video", "--image", "\0"),
     "standard input can be read once only": ("image2video", "--image", "-", "--image-tail", "-"),
     "parameter --image": ("avatar", "--sound-file", "cat.png"),
     "prompt is required": ("text2video",),
@@ -197,6 +197,13 @@ async def test_failed_task_says_why(terminal: Terminal) -> None:
     assert await terminal.run(*ONE) == 1
     assert "too dark" in terminal.err
     assert "To go on" not in terminal.err
+
+
+async def test_servers_words_do_not_command_the_terminal(terminal: Terminal) -> None:
+    terminal.emulator.faults.add(Fault.FAIL, message="too dark\x1b[2J\x07\x9b31m")
+
+    await terminal.run(*ONE)
+    assert "too dark\ufffd[2J\ufffd\ufffd31m" in terminal.err
 
 
 async def test_time_out_says_how_to_go_on_and_that_goes_on(terminal: Terminal) -> None:

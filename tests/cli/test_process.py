@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,25 @@ def test_interrupt_is_four(
 
     assert main(["models"]) == 4
     assert capsys.readouterr().err == "kling: interrupted\n"
+
+
+def test_interrupt_while_loading_is_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kling_async.cli._app.read", interrupted)
+    monkeypatch.setattr(sys, "stdout", StringIO())
+
+    assert main(["models"]) == 4
+
+
+def test_any_text_can_be_told_on_any_terminal() -> None:
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    command = [*KLING, "text2video", "--help"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_emulator_has_its_own_options(
