@@ -56,7 +56,7 @@ def read(words: Sequence[str], shell: Shell) -> Command | Exit:
     if ordered[0] not in COMMANDS:
         near = get_close_matches(ordered[0], COMMANDS, 1)
         hint = f"; is it {near[0]}?" if near else ""
-        shell.warn(f"kling: no command {ordered[0]!r}{hint} `kling --help` names them all")
+        shell.warn(f"kling: no command {ordered[0]!r}{hint}; `kling --help` names them all")
         return Exit.USAGE
     try:
         command, bound, _ = app(ordered[0]).parse_args(

@@ -83,8 +83,7 @@ async def batch(
     run = _Run(shell, Jobs(jobs, checked, endpoint))
     await run.count(bounds.limit)
     progress = Progress(run.head)
-    shell.again = True
-    async with shell.client(hooks=[progress.hook]) as kling, shown(shell, progress):
+    async with shell.client(hooks=[progress.hook], journaled=True) as kling, shown(shell, progress):
         batch: Batch[VideoResult] = kling.batch(
             journal,
             run.requests(),
@@ -99,7 +98,7 @@ async def batch(
         )
         try:
             async with batch:
-                run.batch = batch
+                run.batch, shell.again = batch, True
                 try:
                     async for outcome in batch:
                         run.tell(outcome)

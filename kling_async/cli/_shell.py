@@ -52,9 +52,12 @@ class Shell:
         tokens: Sequence[str] = (),
         *,
         hooks: Iterable[Hook] = (),
-        max_at_once: int | None = None,
+        journaled: bool = False,
     ) -> Kling:
-        """A client for the provider that is meant, by the options or by *tokens*."""
+        """A client for the provider that is meant, by the options or by *tokens*.
+
+        What it pays for is remembered here, unless that is *journaled* elsewhere.
+        """
         provider, _ = chosen(self.options, self.environ, tokens)
 
         def paid(event: Event) -> None:
@@ -62,10 +65,8 @@ class Shell:
                 name = (provider.name, event.endpoint, event.task_id, event.model_name)
                 self.debts.owe(Token(*name).text())
 
-        watch = () if self.again else (paid,)
-        return Kling(
-            provider, transport=self.transport, hooks=[*watch, *hooks], max_at_once=max_at_once
-        )
+        watch = () if journaled else (paid,)
+        return Kling(provider, transport=self.transport, hooks=[*watch, *hooks])
 
     def provider(self) -> tuple[Provider, tuple[str, ...]]:
         """The provider that is meant, and where its key was found."""

@@ -257,6 +257,7 @@ async def test_journal_of_another_server_is_refused(terminal: Terminal) -> None:
 
     assert await terminal.run(*COMMAND) == 2
     assert "has tasks of klingai" in terminal.err
+    assert terminal.advice == []  # it would end the same
 
 
 async def test_without_a_terminal_a_line_comes_now_and_then(terminal: Terminal) -> None:
