@@ -18,8 +18,9 @@ from cyclopts.validators import Number
 from .._batch import Batch
 from .._budget import Budget
 from .._errors import BatchStopped
+from .._outcome import BatchOutcome
+from .._report import check_name
 from .._results import VideoResult
-from .._rows import BatchOutcome
 from ..endpoints import Request
 from ._complaint import lines
 from ._exit import Exit, exit_of, worst
@@ -66,12 +67,17 @@ async def batch(
     on_failure: Annotated[
         Literal["continue", "stop"], Parameter(help="What to do when a job fails.")
     ] = "continue",
+    report: Annotated[
+        Path | None, Parameter(help="An .html page about all jobs, written at the end.")
+    ] = None,
     options: Options | None = None,
 ) -> Exit:
     """Make the videos of a file. Stopped in any way, the same command goes on where it was.
 
     The whole file is checked before anything is sent.
     """
+    if report is not None:
+        check_name(report)
     journal = journal or jobs.with_suffix(".db")
     bounds = Budget(budget, price)
     provider, _ = shell.provider()
@@ -108,6 +114,8 @@ async def batch(
         except BatchStopped as error:
             run.codes.append(exit_of(error))
             shell.complain(error)
+    if report is not None:
+        await batch.report(report)
     return run.end(batch)
 
 

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("_tasks:tasks", "list the account's tasks, where the provider does"),
     "settle": ("_tasks:settle", "look for a task whose create was lost"),
     "export": ("_tables:export", "write a batch's journal as .csv or .jsonl"),
+    "report": ("_tables:report", "write a batch's journal as a page to look at"),
     "models": ("_tables:models", "show what each model can do"),
     "doctor": ("_doctor:doctor", "check key, clock, host and provider; costs nothing"),
     "emulator": ("", "imitate Kling on a port, without a key or a bill"),

@@ -13,6 +13,7 @@ from .._capabilities import MODELS, Model
 from .._errors import ConfigurationError
 from .._export import check_format
 from .._export import export as write
+from .._report import check_name, write_report
 from ._exit import Exit
 from ._options import Options
 from ._shell import Shell
@@ -44,11 +45,32 @@ async def export(
 ) -> Exit:
     """Write all rows of a journal with what became of them; a batch may run meanwhile."""
     check_format(out)
-    if await anyio.to_thread.run_sync(out.exists) and not overwrite:
-        raise ConfigurationError(f"{out} exists", advice="Give --overwrite to replace it.")
+    await _check_free(out, overwrite)
     await anyio.to_thread.run_sync(partial(write, journal, out))
     shell.show(str(out), {"file": str(out)})
     return Exit.FINE
+
+
+async def report(
+    journal: Annotated[Path, Parameter(help="The file of a batch's journal.")],
+    /,
+    *,
+    shell: World,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="An .html file.")],
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace a file that exists.")] = False,
+    options: Options | None = None,
+) -> Exit:
+    """Write a page that shows all rows of a journal, clips playing; a batch may run meanwhile."""
+    check_name(out)
+    await _check_free(out, overwrite)
+    await write_report(journal, out)
+    shell.show(str(out), {"file": str(out)})
+    return Exit.FINE
+
+
+async def _check_free(out: Path, overwrite: bool) -> None:
+    if await anyio.to_thread.run_sync(out.exists) and not overwrite:
+        raise ConfigurationError(f"{out} exists", advice="Give --overwrite to replace it.")
 
 
 def _row(model: Model) -> tuple[str, ...]:

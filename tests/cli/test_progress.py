@@ -35,7 +35,7 @@ def submitted(number: int) -> TaskSubmitted:
 
 def finished(number: int, units: Decimal | None = None) -> TaskFinished:
     task_id = submitted(number).task_id
-    return TaskFinished("text2video", task_id, TaskStatus.SUCCEEDED, None, units, "")
+    return TaskFinished("text2video", task_id, TaskStatus.SUCCEEDED, None, units, "", MODEL, None)
 
 
 def polled(number: int, status: TaskStatus = TaskStatus.PROCESSING) -> TaskPolled:

@@ -1,4 +1,4 @@
-"""`kling models` and `kling export`: what is known without asking anybody."""
+"""`kling models`, `kling export`, `kling report`: what is known without asking anybody."""
 
 from __future__ import annotations
 
@@ -45,3 +45,23 @@ async def test_export_of_nothing_is_an_error(
 ) -> None:
     assert await terminal.run("export", *words) == code
     assert not list(Path().glob("x*"))
+
+
+async def test_journal_is_a_page(terminal: Terminal) -> None:
+    Path("jobs.jsonl").write_text('{"prompt": "A boat"}\n')
+    words = ("batch", "jobs.jsonl", "--endpoint", "text2video", "--report", "boats.html")
+
+    assert await terminal.run(*words) == 0
+    assert "A boat" in Path("boats.html").read_text(encoding="utf-8")
+    assert await terminal.run("report", "jobs.db", "-o", "boats.html") == 2
+    assert await terminal.run("report", "jobs.db", "-o", "boats.html", "--overwrite") == 0
+    assert await terminal.run("report", "jobs.db", "-o", "boats.txt") == 2
+    assert await terminal.run("report", "none.db", "-o", "none.html") == 1
+
+
+async def test_page_by_a_wrong_name_is_refused_before_anything_is_sent(terminal: Terminal) -> None:
+    Path("jobs.jsonl").write_text('{"prompt": "A boat"}\n')
+    words = ("batch", "jobs.jsonl", "--endpoint", "text2video", "--report", "boats.pdf")
+
+    assert await terminal.run(*words) == 2
+    assert not terminal.emulator.requests
