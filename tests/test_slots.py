@@ -393,8 +393,8 @@ class AnyOrder(RuleBasedStateMachine):
         if self.gate.queue and not self.gate.on_the_wire:
             wait = self.gate.wait(self.now)
             assert wait is not None or self.gate.running > 0
-            assert wait is None or wait <= 1.1 * 960
-            assert self.gate.running > 0 or (wait is not None and wait <= 60)
+            assert wait is None or wait <= 1.1 * 960 + 1e-6
+            assert self.gate.running > 0 or (wait is not None and wait <= 60 + 1e-6)
 
     def teardown(self) -> None:
         for ticket in self.all:

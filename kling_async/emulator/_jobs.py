@@ -162,8 +162,9 @@ class Job:
                 self._changed = anyio.Event()
             moment = self._begins if state.status == "submitted" else self._ends
             wait = self._clock.loop_seconds(moment - self._clock.now())
-            # A test may end the task earlier, so sleeping alone will not do.
-            with anyio.move_on_after(max(0.0, wait)):
+            # A test may end the task earlier, so sleeping alone will not do. And what is left of
+            # the time may be too little for a clock of floats to move at all.
+            with anyio.move_on_after(max(1e-6, wait)):
                 await self._changed.wait()
         return state
 
