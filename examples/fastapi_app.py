@@ -41,10 +41,23 @@ from kling_async.emulator import Emulator
 REHEARSAL = not any(name.startswith(("COMETAPI_", "KLINGAI_")) for name in os.environ)
 FOLDER = Path(os.environ.get("FOLDER", "kling-app"), "rehearsal" if REHEARSAL else "paid")
 VIDEOS = FOLDER / "videos"
-PUBLIC_URL, SECRET = os.environ.get("PUBLIC_URL"), token_urlsafe()
-CALLBACK_URL = f"{PUBLIC_URL.rstrip('/')}/kling/{SECRET}" if PUBLIC_URL else None
+PUBLIC_URL = os.environ.get("PUBLIC_URL")
 LOG = logging.getLogger(__name__)
 REFUSED = (ValidationError, ka.RequestRefused, ka.InvalidRequest, ka.ContentRejected)
+
+
+def secret() -> str:
+    """The end of our address for callbacks; kept, since tasks outlive this process."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / "callback-secret"
+    path.touch(0o600)
+    if not path.read_text():
+        path.write_text(token_urlsafe())
+    return path.read_text()
+
+
+SECRET = secret() if PUBLIC_URL else ""
+CALLBACK_URL = f"{PUBLIC_URL.rstrip('/')}/kling/{SECRET}" if PUBLIC_URL else None
 
 
 def client() -> ka.Kling:
@@ -127,6 +140,8 @@ class Studio:
         except ka.DuplicateTaskId:
             raise  # there is such a task, so it will be found
         except REFUSED as error:
+            if not new:  # the refusal may be of the look-up, and the task be paid for
+                raise
             return str(error)
         await self.sql("UPDATE tasks SET token = ? WHERE id = ?", row.task.token, row.id)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import anyio
 
@@ -15,19 +15,21 @@ IPAddress = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
+# Not for the public, though older Pythons do not know: protocols' own, and 6to4 relays.
+_APART = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
 
 
 class Addresses:
     """Refuses addresses that only this machine or its network can reach.
 
     Args:
-        home: The API's own host, which has been trusted with the key.
+        home: Where the API is: its host has been trusted with the key, if not over plain http.
         looks_up: Whether names are looked up here, or left to somebody else's transport.
         pins: Whether the address that was checked is also the one to connect to; a proxy
             finds its own.
     """
 
-    def __init__(self, home: str, downloads: Downloads, *, looks_up: bool, pins: bool) -> None:
+    def __init__(self, home: Place, downloads: Downloads, *, looks_up: bool, pins: bool) -> None:
         self._home = home
         self._http = downloads.http
         self._private = downloads.private
@@ -41,7 +43,7 @@ class Addresses:
             sender: Where a redirect came from; None for an address the API gave.
         """
         # A file host must not lead to the gateway on this machine, which only the API may name.
-        if place.host == self._home and (sender is None or sender.host == self._home):
+        if self._is_home(place) and (sender is None or self._is_home(sender)):
             return []
         if place.scheme != "https" and not (self._http and place.scheme == "http"):
             raise DownloadError(
@@ -58,6 +60,9 @@ class Addresses:
         found = await self._look_up(place)
         self._refuse_private(place, found)
         return list(map(str, found)) if self._pins else []
+
+    def _is_home(self, place: Place) -> bool:
+        return place.host == self._home.host and place.scheme in (self._home.scheme, "https")
 
     async def _look_up(self, place: Place) -> list[IPAddress]:
         try:
@@ -98,6 +103,8 @@ def _is_public(address: IPAddress) -> bool:
             return _is_public(within)
         if address.is_site_local:
             return False
+    if any(address in network for network in _APART):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

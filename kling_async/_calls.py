@@ -33,7 +33,7 @@ class Calls:
         self._poller = poller
         self._url: str | None = None
         self._paths: set[str] = set()
-        self._named: WeakValueDictionary[str, Record] = WeakValueDictionary()
+        self._named: WeakValueDictionary[tuple[str, str], Record] = WeakValueDictionary()
         self._expected = _Recent()
         self._strangers = _Recent()
 
@@ -57,7 +57,7 @@ class Calls:
         external_id = record.external_task_id
         self._paths.add(record.job.path)
         if external_id is not None and record.job.callback:
-            self._named[external_id] = record
+            self._named[record.job.path, external_id] = record
         if record.job.born is None:
             return  # by a token, perhaps outside of the loop; it is asked about at once anyway
         now, keys = anyio.current_time(), (record.state.id, external_id or "")
@@ -69,9 +69,9 @@ class Calls:
 
     def hear(self, callback: Callback) -> bool:
         """Ask soon, if it is about one of our tasks and says that it may have ended."""
-        record = self._find(callback)
-        if record is not None:
-            return self._poller.called(record, ended=callback.says_ended)
+        if records := self._find(callback):
+            told = [self._poller.called(record, ended=callback.says_ended) for record in records]
+            return any(told)
         now, ended = anyio.current_time(), callback.says_ended
         external_id = callback.external_task_id
         if external_id is not None and self._expected.holds(external_id, now):
@@ -82,15 +82,14 @@ class Calls:
         _LOG.debug("a callback about task %r, which is not known here", callback.task_id)
         return False
 
-    def _find(self, callback: Callback) -> Record | None:
-        for path in self._paths:
-            record = self._poller.records.get((path, callback.task_id))
-            if record is not None:
-                break
-        else:
-            record = self._named.get(callback.external_task_id or "")
+    def _find(self, callback: Callback) -> list[Record]:
+        """One as a rule; an external id may be used on every endpoint."""
+        found = [self._poller.records.get((path, callback.task_id)) for path in self._paths]
+        if not any(found):
+            name = callback.external_task_id or ""
+            found = [self._named.get((path, name)) for path in self._paths]
         # Before its create is counted as accepted, a task must not be found to have ended.
-        return None if record is None or record.ticket.stage == "wire" else record
+        return [each for each in found if each is not None and each.ticket.stage != "wire"]
 
 
 class _Recent:

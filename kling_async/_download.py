@@ -124,7 +124,7 @@ class Downloader:
                 if not part.is_whole:
                     await self._fill(part, file, progress)
                 discard = True
-                await to_thread.run_sync(partial(part.finish, overwrite=overwrite))
+                await _to_the_end(partial(part.finish, overwrite=overwrite))
                 discard = False
                 progress.finish(part.received)
             except OSError:  # a full disk: give its room back
@@ -140,15 +140,17 @@ class Downloader:
         fetch, buffer = self._fetch(file, part), bytearray()
 
         async def flush() -> None:
-            await to_thread.run_sync(part.add, bytes(buffer))
-            buffer.clear()
+            data = bytes(buffer)
+            buffer.clear()  # first: whoever is cancelled while they are written flushes again
+            if data:
+                await _to_the_end(partial(part.add, data))
 
         try:
             async with aclosing(fetch.pieces()) as pieces:
                 async for at, piece in pieces:
                     if at == 0:
                         buffer.clear()
-                        await to_thread.run_sync(part.begin, fetch.head)
+                        await _to_the_end(partial(part.begin, fetch.head))
                     buffer += piece
                     progress.tell(len(piece), fetch)
                     if len(buffer) >= _BUFFER:
@@ -222,6 +224,22 @@ class Downloader:
             at=0 if part is None else part.received,
             head=None if part is None else part.head,
         )
+
+
+async def _to_the_end(call: Callable[[], None]) -> None:
+    """Run it in a thread; asyncio's own cancelling, which no shield holds up, waits for it too."""
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            await to_thread.run_sync(call)
+        except Exception as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+    if errors:
+        raise errors[0]
 
 
 class _Progress:

@@ -11,8 +11,9 @@ import anyio
 
 from ._config import Downloads
 from ._errors import AnswerLost, DownloadError, KlingError, RateLimited, ServerError
-from ._file_head import SIGNATURE, FileHead, is_film, is_page, span
+from ._file_head import SIGNATURE, FileHead, is_film, is_mp4, is_page, span
 from ._file_host import FileHost
+from ._film_end import FilmEnd
 from ._retry import is_transient, next_delay
 from ._transport import Download, place
 
@@ -55,6 +56,8 @@ class Fetch:
         self.at = at
         self.head = head or FileHead()
         self._end: int | None = None
+        self._film: FilmEnd | None = None
+        """Where nothing else tells how long the file is."""
 
     async def pieces(self) -> AsyncGenerator[tuple[int, bytes]]:
         """Each piece with its place; a place before the last one means that all begins anew."""
@@ -155,11 +158,17 @@ class Fetch:
             yield self._taken(held, shown)
         if self.head.size not in (None, self.at):
             raise AnswerLost(f"{shown} sent less than the rest of the file")
+        if self._film is not None and self._film.is_missing:
+            raise AnswerLost(f"{shown} sent {self.at} bytes, which end in the midst of the film")
 
     def _taken(self, data: bytes, shown: object) -> tuple[int, bytes]:
         at, end = self.at, self.at + len(data)
         if at == 0 and not is_film(data):
             raise DownloadError(f"{shown} begins with {data[:SIGNATURE]!r}, which is no video")
+        if at == 0:
+            self._film = FilmEnd() if self.head.size is None and is_mp4(data) else None
+        if self._film is not None:
+            self._film.feed(data)
         if self._end is not None and end > self._end:
             self._forget()
             raise AnswerLost(f"{shown} promised {self._end} bytes and sends more")

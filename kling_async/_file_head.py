@@ -53,7 +53,7 @@ class FileHead:
         if is_encoded(headers) or _media_type(headers).startswith("multipart/"):
             return False
         name = "etag" if (self.validator or "").startswith('"') else "last-modified"
-        return headers.get(name, self.validator) == self.validator
+        return headers.get(name) == self.validator
 
 
 def span(headers: Mapping[str, str], at: int, size: int | None) -> int | None:
@@ -79,10 +79,15 @@ def is_page(headers: Mapping[str, str]) -> bool:
 def is_film(start: bytes) -> bool:
     """Whether a file that begins like this is a film: MP4, QuickTime, WebM or an older kind."""
     return (
-        start[4:8] in _BOXES
+        is_mp4(start)
         or start.startswith(_MAGIC)
         or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
     )
+
+
+def is_mp4(start: bytes) -> bool:
+    """Whether it is made of boxes, as MP4 and QuickTime are."""
+    return start[4:8] in _BOXES
 
 
 def _media_type(headers: Mapping[str, str]) -> str:

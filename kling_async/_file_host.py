@@ -21,10 +21,10 @@ class FileHost:
     def __init__(self, transport: Transport, home: str, limits: Downloads) -> None:
         self._transport = transport
         try:
-            host = place(home).host
+            here = place(home)
         except DownloadError as error:
             raise ConfigurationError(f"base_url {home!r}: {error.message}") from error
-        self._addresses = Addresses(host, limits, looks_up=transport.looks_up, pins=transport.pins)
+        self._addresses = Addresses(here, limits, looks_up=transport.looks_up, pins=transport.pins)
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncGenerator[Download]:

@@ -33,7 +33,8 @@ class Pace:
 
     def ended(self, job: Job) -> None:
         """Learn whether calls come: to rely on those that never do would cost minutes a task."""
-        if job.callback and job.born is not None:  # of an unknown age, it was called before us
+        # One that was found ended at once may have been called about before us.
+        if job.callback and (job.born is not None or job.told > job.since):
             self._lost = self._lost + 1 if job.called == -inf else 0
 
     def _relies_on_calls(self, job: Job) -> bool:

@@ -117,7 +117,7 @@ class Part:
         """Leave what can be gone on with, unless told otherwise."""
         keeps = self.received > 0 and (self.is_whole or self.head.can_resume)
         self._note.close()
-        if self._is_own or not (keeps or self._is_moved) or discard:
+        if self._is_own or not (keeps or self._is_moved) or (discard and not self._is_moved):
             self._note_path.unlink(missing_ok=True)
             if not self._is_moved:
                 self._path.unlink(missing_ok=True)

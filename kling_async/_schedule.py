@@ -148,7 +148,10 @@ class Schedule:
             self.unwatch(job)
         elif job.watched:
             job.told = now
-            self._enter(job, now + self._pace.pause(job, now - job.since))
+            pause = self._pace.pause(job, now - job.since)
+            if job.callback:  # the call may have overtaken the server's own answers
+                pause = min(pause, max(self._polling.interval, now - job.called))
+            self._enter(job, now + pause)
 
     def failed(
         self, move: Ask | Sweep, now: float, *, hint: float | None = None, whole: bool = False

@@ -177,6 +177,14 @@ async def test_host_of_the_api_is_trusted_where_the_api_names_it(tmp_path: Path)
             await kling.download(at(URL), tmp_path / "b.mp4")
 
 
+async def test_host_of_the_api_is_not_trusted_over_plain_http(tmp_path: Path) -> None:
+    files = FilmHost(film(1000))
+    async with Kling(KlingAI(KEY, base_url="https://api.test"), transport=files) as kling:
+        assert await kling.download(at("https://api.test:8443/0.mp4"), tmp_path / "a.mp4")
+        with pytest.raises(DownloadError, match="not https"):
+            await kling.download(at("http://api.test/0.mp4"), tmp_path / "b.mp4")
+
+
 class Names:
     """Stands in for the system's look-up."""
 
@@ -193,7 +201,7 @@ async def looked_up(
     patch: pytest.MonkeyPatch, *found: str, pins: bool = True, **allowed: bool
 ) -> list[str]:
     patch.setattr(anyio, "getaddrinfo", Names(*found))
-    addresses = Addresses("api.test", Downloads(**allowed), looks_up=True, pins=pins)
+    addresses = Addresses(place("https://api.test"), Downloads(**allowed), looks_up=True, pins=pins)
     return await addresses.check(place("https://f.test/0.mp4"), None)
 
 

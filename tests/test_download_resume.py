@@ -159,7 +159,7 @@ async def test_part_that_does_not_fit_is_not_used(
 
 async def test_rest_may_come_in_parts(host: FilmHost, tmp_path: Path) -> None:
     part = host.content[STEP : 2 * STEP]
-    headers = {"content-range": f"bytes {STEP}-{2 * STEP - 1}/{SIZE}"}
+    headers = {"content-range": f"bytes {STEP}-{2 * STEP - 1}/{SIZE}", "etag": '"v1"'}
     host.first += [broken_off(host), httpx.Response(206, content=part, headers=headers)]
     host.break_after = None
     async with host.client() as kling:

@@ -63,7 +63,7 @@ async def test_change_in_the_midst_is_an_error(sized: bool, changed: bytes, host
         host.headers["content-encoding"] = "unheard-of"  # its length then means nothing
     async with host.client() as kling, kling.open(RESULT) as stream:
         host.content, host.headers["etag"], host.break_after = changed, '"v2"', None
-        with pytest.raises(DownloadError, match="changed while it was read"):
+        with pytest.raises(DownloadError, match="changed while it was read|midst of the film"):
             async for _ in stream:
                 pass
 

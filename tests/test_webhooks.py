@@ -32,7 +32,7 @@ async def test_end_is_noticed_when_it_is_called() -> None:
         assert [call.answer for call in line.emulator.callbacks] == [200] * 3
 
 
-async def test_forged_end_leads_to_a_question_and_no_more() -> None:
+async def test_forged_end_leads_to_questions_ever_farther_apart() -> None:
     async with connected(duration=100) as line:
         task = await line.kling.submit(BOAT)
         updates = task.updates()
@@ -43,7 +43,8 @@ async def test_forged_end_leads_to_a_question_and_no_more() -> None:
         assert line.asked == [50]
 
         await task
-        assert line.asked == [50, pytest.approx(100)]
+        # The answers may be behind a true call, so it is asked again, after growing pauses.
+        assert line.asked == [50, 55, 60, pytest.approx(70), 90, pytest.approx(100)]
 
 
 async def test_forged_result_is_not_handed_out() -> None:
