@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settle": ("_tasks:settle", "look for a task whose create was lost"),
     "export": ("_tables:export", "write a batch's journal as .csv or .jsonl"),
     "report": ("_tables:report", "write a batch's journal as a page to look at"),
+    "demo": ("_demo:demo", "make 24 videos on an emulator that fails; no key, no bill"),
     "models": ("_tables:models", "show what each model can do"),
     "doctor": ("_doctor:doctor", "check key, clock, host and provider; costs nothing"),
     "emulator": ("", "imitate Kling on a port, without a key or a bill"),
