@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kling_async.emulator import Fault
-from tests.rehearsal import Rehearsal
+from tests.rehearsal import Rehearsal, compiled
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "examples" / "demo.py"  # `kling demo`; test_cli_demo.py runs it
 FASTAPI_APP = DEMO.with_name("fastapi_app.py")  # a whole program; test_fastapi_app.py runs it
+NOTEBOOK = DEMO.with_name("notebook.ipynb")
 EXAMPLES = sorted(set(DEMO.parent.glob("*.py")) - {DEMO, FASTAPI_APP})
 ARGUMENTS = {
     "batch": ["prompts.txt"],
@@ -23,7 +26,7 @@ SAYS = {
     "batch": "\n3 saved, 0 succeeded, 0 failed, ",
     "image_to_video": "submitted\nprocessing\nsucceed\ncat.mp4\n",
     "lost_answer": "\ncreates billed: 1\n",
-    "many_at_once": "take 10: https://",
+    "many_at_once": "\n100 videos, 0 failures\n",
     "one_video": "boat.mp4: ",
     "own_provider": "acme/text2video/",
     "resume_by_token": "cometapi/text2video/",
@@ -42,6 +45,33 @@ async def test_example_runs(
     await stage.run_file(path, *ARGUMENTS.get(path.stem, []))
 
     assert SAYS[path.stem] in capsys.readouterr().out
+
+
+async def test_notebook_runs_cell_by_cell(
+    stage: Rehearsal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    for number, source in enumerate(cells("code")):
+        await stage.run_code(compiled(source, NOTEBOOK.with_suffix(f".{number}.py"), 1), names)
+
+    assert (stage.folder / "boat.mp4").is_file()
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(names["emulator"].ledger) == 4
+
+
+def test_notebook_is_stored_without_outputs() -> None:
+    assert [cell["outputs"] for cell in notebook() if cell["cell_type"] == "code"] == [[]] * 5
+    assert sum(len(source.splitlines()) for source in cells("code")) <= 40
+    assert "examples/notebook.ipynb" in next(cells("markdown"))
+
+
+def notebook() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    return found
+
+
+def cells(kind: str) -> Iterator[str]:
+    return ("".join(cell["source"]) for cell in notebook() if cell["cell_type"] == kind)
 
 
 async def test_second_run_fetches_what_the_first_one_paid_for(
