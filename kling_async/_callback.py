@@ -46,7 +46,7 @@ def parse_callback(
     Args:
         body: The body as it came, byte for byte.
         headers: The headers of the request, in any case; only signatures need them.
-        secrets: One or several "whsec_..."; one of them must have signed the body.
+        secrets: One or several `whsec_...`; one of them must have signed the body.
 
     Raises:
         CallbackRefused: It is none of Kling's; `status` is the HTTP status to answer.

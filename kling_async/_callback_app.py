@@ -121,7 +121,7 @@ def callback_app(
         kling.callback_url = f"https://app.example/kling/{token}"
 
     Args:
-        secrets: One or several "whsec_..." of Kling's console, the old and the new one while
+        secrets: One or several `whsec_...` of Kling's console, the old and the new one while
             they change. Given any, a callback must be signed; needs the extra `webhooks`.
         path_token: What the path must end in, and nobody can guess.
         on_unknown: Called, and awaited, with the `Callback` of each task that is not this

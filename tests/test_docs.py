@@ -21,6 +21,7 @@ import kling_async
 import kling_async.emulator
 import kling_async.otel
 import kling_async.testing
+import kling_async.webhooks
 from kling_async import (
     Batch,
     BatchOutcome,
@@ -40,9 +41,9 @@ README = ROOT / "README.md"
 PROMISES = ROOT / "docs" / "promises.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 TELEMETRY = ROOT / "docs" / "telemetry.md"
-TESTING = ROOT / "docs" / "testing.md"
-GUIDES = [PROMISES, COMMAND_LINE, TELEMETRY, TESTING]
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *GUIDES]
+TESTING = ROOT / "docs" / "testing.md"  # its code is tests: test_testing_docs.py runs it
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *PAGES]
 SOURCES = sorted((ROOT / "kling_async").rglob("*.py"))
 
 
@@ -86,7 +87,9 @@ def docstring_examples(path: Path) -> Iterator[Snippet]:
             yield Snippet(path, line, textwrap.dedent("\n".join(body[:end])) + "\n")
 
 
-PYTHON = [snippet for path in (README, PROMISES, TELEMETRY) for snippet in blocks(path, "python")]
+PYTHON = [
+    snippet for path in (README, *PAGES) if path != TESTING for snippet in blocks(path, "python")
+]
 # Units, and names of metrics and attributes, which test_otel_metrics.py looks after.
 TELEMETRY_NAMES = {"By"} | set(
     re.findall(r"`([a-z]+\.[a-z_.]+)`", "".join(re.findall(r"^\|.*", text(TELEMETRY), re.M)))
@@ -116,6 +119,7 @@ async def test_code_runs(stage: Rehearsal, snippet: Snippet) -> None:
         # Prepared for fragments; a block that makes its own finds its own.
         task = await kling.text2video.submit(prompt="A paper boat")
         names = {**NAMES, "Kling": stage.client, "kling": kling, "task": task, "token": task.token}
+        names["video"] = await task
 
         await stage.run_code(compiled(snippet.source, snippet.path, snippet.line), names)
 

@@ -46,7 +46,7 @@ class Emulator:
         strict_ids: Refuse an external_task_id the account has used.
         finds_external_id: Whether queries find external ids; None is by dialect.
         chaos: The probability that a request meets a random transient fault.
-        webhook_secret: "whsec_…", to sign callbacks by Standard Webhooks.
+        webhook_secret: `whsec_…`, to sign callbacks by Standard Webhooks.
         callback_transport: How callbacks are sent; None is over the network.
         video_bytes: Pads each video to about this size.
         latency: Seconds of the loop's time that each API answer takes.
