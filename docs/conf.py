@@ -18,7 +18,7 @@ version = release = __version__
 extensions = ["docstrings", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "kling_async"
-html_show_sourcelink = html_copy_source = False
+html_show_copyright = html_show_sourcelink = html_copy_source = False
 
 myst_heading_anchors = 3
 

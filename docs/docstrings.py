@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, get_type_hints
 
@@ -35,8 +36,14 @@ def _put_colons_back(
 
 
 def _sign(
-    app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returns: str
-) -> tuple[str, str] | None:
+    app: Sphinx,
+    what: str,
+    name: str,
+    thing: Any,
+    options: Any,
+    given: str | None,
+    returns: str | None,
+) -> tuple[str, str | None] | None:
     if what == "class" and name.rpartition(".")[2] in _MADE_BY_THE_CLIENT:
         return "", ""
     if what == "class" and issubclass(thing, BaseModel):
@@ -44,11 +51,13 @@ def _sign(
         fields = thing.model_fields.items()
         keywords = [name if field.is_required() else f"{name}=..." for name, field in fields]
         return f"(*, {', '.join(keywords)})" if keywords else "", ""
-    if "~P" in (given or ""):
+    if given is None:  # it is no function
+        return None
+    if "~P" in given:
         return "(**fields)", returns
-    if "<factory>" in (given or ""):
-        return given.replace("<factory>", "..."), returns
-    return None
+    return re.sub(
+        r"TypeAliasForwardRef\('(\w+)'\)", r"\1", given.replace("<factory>", "...")
+    ), returns
 
 
 def _skip(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:

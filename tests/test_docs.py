@@ -138,9 +138,17 @@ def test_client_and_task_have_examples() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", text(document))
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(#[^)]+)?\)", text(document))
+    found = [((document.parent / path) if path else document, place) for path, place in links]
 
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [f"{path}" for path, _ in found if not path.exists()] == []
+    assert [f"{path}{place}" for path, place in found if place and place not in places(path)] == []
+
+
+def places(path: Path) -> set[str]:
+    """What links can lead to in a document: its headings, as Markdown's readers name them."""
+    headings = re.findall(r"^#+ (.*)$", text(path), re.M)
+    return {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 
 
 def test_every_promise_names_a_test_that_exists() -> None:
@@ -222,6 +230,13 @@ def test_code_comes_early() -> None:
     before = text(README).split("```")[0]
 
     assert len(before.split()) <= 60
+
+
+def test_first_screen_says_what_to_run() -> None:
+    first = "\n".join(text(README).splitlines()[:40])
+
+    assert "`scripts/demo`" in first
+    assert "`scripts/test`" in first
 
 
 def test_table_names_every_endpoint(stage: Rehearsal) -> None:

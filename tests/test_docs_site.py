@@ -48,7 +48,7 @@ def named() -> dict[str, set[str]]:
     """The names that the reference documents, by their modules."""
     names: dict[str, set[str]] = {}
     module = ""
-    for directive, name in re.findall(r"^\.\. (\w+):: (\S+)$", REFERENCE, re.M):
+    for directive, name in re.findall(r"^\.\. ([\w:]+):: (\S+)$", REFERENCE, re.M):
         if directive == "currentmodule":
             module = name
         else:
