@@ -55,8 +55,9 @@ async def demo(
 ) -> Exit:
     """Make 24 videos on an emulator that fails in every way; without a key, a network or a bill.
 
-    In a folder that holds something already, nothing is touched: the next free name is taken. The
-    exit code is 1 if a video was paid for twice, or paid for and lost.
+    A folder that holds something already is not touched: the next free name is taken.
+
+    The exit code is 1 if a video was paid for twice, or paid for and lost.
     """
     requests, emulator = await anyio.to_thread.run_sync(_set_up)
     place = await anyio.to_thread.run_sync(_free, folder or _FOLDER)
