@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,10 @@ class Harbour:
         self.summary = ""
 
     async def run(
-        self, requests: Iterable[Request[VideoResult]], client: Kling | None = None, **options: Any
+        self,
+        requests: Iterable[Request[VideoResult]] | AsyncIterable[Request[VideoResult]],
+        client: Kling | None = None,
+        **options: Any,
     ) -> list[Found]:
         """A whole run; what it came to is in `summary`, also when it raises."""
         async with client or official(self.emulator) as kling:

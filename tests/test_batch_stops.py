@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from kling_async import (
@@ -64,10 +66,15 @@ async def test_batch_may_stop_at_the_first_failure(harbour: Harbour) -> None:
 async def test_row_that_waited_for_a_slot_is_not_sent_after_a_stop(harbour: Harbour) -> None:
     harbour.emulator = Emulator(duration=30, latency=1)
     harbour.emulator.faults.add(Fault.CONTENT, on="create", after=1)
-    models = ["kling-v1", "kling-v1-6", "kling-v1"]  # the third waits until the first is done
-    requests = [Text2Video(prompt="A boat", model_name=model) for model in models]
+
+    async def source() -> AsyncIterator[Text2Video]:
+        yield Text2Video(prompt="A boat", model_name="kling-v1")
+        await anyio.sleep(2)
+        yield Text2Video(prompt="A boat", model_name="kling-v1-6")  # refused
+        yield Text2Video(prompt="A boat", model_name="kling-v1")  # waits until the first is done
+
     with pytest.raises(BatchStopped, match="a row failed"):
-        await harbour.run(requests, official(harbour.emulator, max_at_once=1), on_failure="stop")
+        await harbour.run(source(), official(harbour.emulator, max_at_once=1), on_failure="stop")
 
     assert creates(harbour.emulator) == 2
     assert harbour.summary.startswith("1 saved, 0 succeeded, 1 failed, 0 running, 0 unknown, 1 not")
