@@ -18,7 +18,7 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from types import TracebackType
@@ -368,9 +368,6 @@ class Outcomes(Generic[ResultT]):
                     self._ready[index] = finished
             if scope.cancelled_caught:
                 self._unfinished.append(outcome)
-        except Exception as error:  # it must not take all the others with it
-            _LOG.exception("the end of item %d could not be dealt with", index)
-            self._ready[index] = replace(outcome, error=error)
         finally:
             del self._finishing[index]
             self._changed.ring()

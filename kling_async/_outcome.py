@@ -53,4 +53,4 @@ Begin: TypeAlias = Callable[
 ]
 """Waits until a request may be submitted; an outcome needs no create, None has none."""
 Finish: TypeAlias = Callable[[Outcome[ResultT]], Awaitable[Outcome[ResultT] | None]]
-"""What is still to be done at the end of a task; without an outcome, none is handed out."""
+"""What is still to be done at the end of a task, raising nothing; it may leave no outcome."""

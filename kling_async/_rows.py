@@ -275,21 +275,18 @@ class Rows(Generic[ResultT]):
 
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
         entry = self._entries.pop(outcome.index, None)
+        if entry is None:  # refused before it had a row
+            self._react(outcome.error)
+            return self._told(outcome, None)
         try:
             return await self._conclude(outcome, entry)
         except Exception as error:  # say, of a transport of the caller's own
             _LOG.exception("the end of item %d could not be dealt with", outcome.index)
-            if entry is not None:
-                self._settle_budget(entry, None)
+            self._settle_budget(entry, None)
             return self._told(replace(outcome, error=error), entry)
 
-    async def _conclude(
-        self, outcome: Outcome[ResultT], entry: Entry | None
-    ) -> Outcome[ResultT] | None:
+    async def _conclude(self, outcome: Outcome[ResultT], entry: Entry) -> Outcome[ResultT] | None:
         error = outcome.error
-        if entry is None:  # refused before it had a row
-            self._react(error)
-            return self._told(outcome, None)
         if isinstance(error, SubmissionUnknown) and stops_all(error.__context__):
             self._react(error.__context__)
         if isinstance(error, SubmissionUnknown) and error.token and entry.doubt is None:

@@ -76,6 +76,7 @@ async def test_redirect_to_nowhere_is_an_error(tmp_path: Path) -> None:
 PRIVATE = [
     "127.0.0.1",
     "169.254.169.254",
+    "192.0.0.192",
     "10.0.0.1",
     "192.168.1.1",
     "172.16.0.1",

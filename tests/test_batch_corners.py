@@ -13,6 +13,7 @@ import pytest
 
 from kling_async import (
     BatchStopped,
+    ConfigurationError,
     Kling,
     KlingAI,
     Polling,
@@ -124,6 +125,17 @@ async def test_budget_counts_tasks_of_an_earlier_run_without_a_price(harbour: Ha
         await harbour.run(odd[1:], budget=4, price=1)
 
     assert harbour.paid <= 4, harbour.summary
+
+
+@pytest.mark.parametrize("price", [None, lambda request: 1])
+async def test_budget_is_refused_where_earlier_tasks_have_no_price(
+    harbour: Harbour, price: Any
+) -> None:
+    odd = [Text2Video(prompt="A boat", extra={"x": 1})]
+    with anyio.move_on_after(5):  # before the server has said what it costs
+        await harbour.run(odd)
+    with pytest.raises(ConfigurationError, match="1 tasks of earlier runs have no price"):
+        await harbour.run(odd, budget=4, price=price)
 
 
 # A task of a map that was left can be waited for.

@@ -136,7 +136,9 @@ LIES = [
         headers={"content-range": f"bytes {STEP}-{SIZE - 1}/{SIZE}", "etag": '"v2"'},
     ),
     httpx.Response(
-        206, content=bytes(99), headers={"content-range": "bytes 300000-300008/1000000"}
+        206,
+        content=bytes(99),
+        headers={"content-range": "bytes 300000-300008/1000000", "etag": '"v1"'},
     ),
     httpx.Response(416, headers={"content-range": "bytes */300000"}),
 ]

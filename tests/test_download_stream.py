@@ -48,12 +48,17 @@ async def test_what_comes_twice_is_given_once(headers: dict[str, str], host: Fil
         assert b"".join([piece async for piece in stream]) == host.content
 
 
+def whole(size: int) -> bytes:
+    """A film that ends where its boxes do."""
+    return film(24)[:8] + bytes(16) + (size - 24).to_bytes(4, "big") + b"mdat" + bytes(size - 32)
+
+
 OTHERS = [
     pytest.param(True, film(SIZE, seed=2), id="bytes"),
     pytest.param(True, film(SIZE - 1), id="size"),
     pytest.param(True, film(SIZE)[: STEP - 1], id="end"),
     pytest.param(False, film(SIZE, seed=2), id="bytes of no known number"),
-    pytest.param(False, film(SIZE)[: STEP - 1], id="end of no known number"),
+    pytest.param(False, whole(STEP - 1), id="end of no known number"),
 ]
 
 
@@ -63,7 +68,7 @@ async def test_change_in_the_midst_is_an_error(sized: bool, changed: bytes, host
         host.headers["content-encoding"] = "unheard-of"  # its length then means nothing
     async with host.client() as kling, kling.open(RESULT) as stream:
         host.content, host.headers["etag"], host.break_after = changed, '"v2"', None
-        with pytest.raises(DownloadError, match="changed while it was read|midst of the film"):
+        with pytest.raises(DownloadError, match="changed while it was read"):
             async for _ in stream:
                 pass
 
