@@ -13,6 +13,7 @@ from kling_async._durations import Durations
 from kling_async._job import Job
 from kling_async._pace import Pace
 from kling_async.emulator import Fault
+from kling_async.testing import virtual_backend
 from tests.known_server import KnownCometAPI
 from tests.switchboard import Line, connected
 
@@ -20,6 +21,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 NUMBER = 1_000
 BOATS = [Text2Video(prompt=f"Boat {number}") for number in range(NUMBER)]
+
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """So many take long: trio has its turn in the other tests of callbacks."""
+    return virtual_backend(request.param)
 
 
 def requests_a_task(line: Line) -> float:

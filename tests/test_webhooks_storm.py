@@ -7,12 +7,14 @@ import json
 import tracemalloc
 from collections import Counter
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from kling_async import Event, Task, TaskPolled, TaskStatus, VideoResult
+from kling_async.testing import virtual_backend
 from kling_async.webhooks import callback_app
 from tests.switchboard import BOAT, PATH_TOKEN, Line, connected
 from tests.test_webhooks_parse import OTHER, SECRET, headers
@@ -21,6 +23,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 CALLS = 10_000
 LIVE = 20
+
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """So many take long: trio has its turn in the other tests of callbacks."""
+    return virtual_backend(request.param)
 
 
 def hostile(random: Random, tasks: list[Task[VideoResult]]) -> tuple[bytes, dict[str, str]]:
