@@ -14,15 +14,17 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """Run `kling` with the arguments of this process, or *tokens*; returns the exit code."""
     words = list(sys.argv[1:] if tokens is None else tokens)
     # Before anything else is loaded: for its help nobody should wait.
-    from ._guide import guide
-
     if words in _HELP:
-        sys.stdout.write(guide())
+        from ._guide import guide
+        from ._streams import say
+
+        say(guide())
         return 0
     if words == ["--version"]:
         from .._version import __version__
+        from ._streams import say
 
-        sys.stdout.write(f"kling_async {__version__}\n")
+        say(f"kling_async {__version__}\n")
         return 0
     if missing := _missing():
         sys.stderr.write(f'kling: {missing} is missing: pip install "kling_async[cli]"\n')

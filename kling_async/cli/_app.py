@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from io import TextIOWrapper
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import anyio
 from cyclopts import App, CycloptsError, Parameter
@@ -23,6 +21,8 @@ from ._exit import Exit, exit_of
 from ._guide import COMMANDS
 from ._options import Options
 from ._shell import Shell
+from ._signals import as_interrupts
+from ._streams import prepare, silence
 
 Command: TypeAlias = Callable[[], Awaitable[Exit]]
 
@@ -31,23 +31,23 @@ def start(words: Sequence[str]) -> int:
     """Run the command in *words* to its end; returns the exit code."""
     if words[0] == "emulator":  # it runs a loop of its own, and has its own options
         return _emulate(words[1:])
-    stdout: Any = sys.stdout
-    if isinstance(stdout, TextIOWrapper):
-        cast("Any", stdout).reconfigure(errors="replace")  # no name of a file must end a command
-    shell = Shell()
-    command = read(words, shell)
-    if isinstance(command, Exit):
-        return command
+    trouble, shell = prepare(), Shell()
+    if trouble is not None:
+        shell.warn(f"kling: {trouble}")
+        return Exit.USAGE
     try:
-        return anyio.run(perform, command, shell)
+        with as_interrupts():
+            command = read(words, shell)
+            return command if isinstance(command, Exit) else anyio.run(perform, command, shell)
     except KeyboardInterrupt:
         shell.warn("kling: interrupted")
         shell.farewell()
         return Exit.PENDING
     except BrokenPipeError:  # whoever read the results has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         shell.farewell()
-        return Exit.FAILED
+        return Exit.PENDING if shell.debts or shell.again else Exit.FAILED
+    finally:
+        silence()
 
 
 def read(words: Sequence[str], shell: Shell) -> Command | Exit:

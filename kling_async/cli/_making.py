@@ -128,8 +128,8 @@ async def _make(
     async with shell.client(hooks=[progress.hook]) as kling:
         task = await kling.submit(request)
         if no_wait:
-            shell.debts.settle(task.token)
             shell.show(task.token, {"token": task.token, "task_id": task.id})
+            shell.debts.settle(task.token)
             return Exit.FINE
         shell.say(f"submitted {task.token}")
         async with shown(shell, progress):

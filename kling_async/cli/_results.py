@@ -13,9 +13,10 @@ from ._shell import Shell
 
 
 def hand_over(shell: Shell, task: Task[Any], result: VideoResult, files: Sequence[Path]) -> None:
-    """Show where the videos are; from here on nobody need be told of the task again."""
+    """Show where the videos are; then nobody need be told of the task again."""
     urls = [video.url for video in result.videos]
-    shell.debts.settle(task.token)
+    if files:
+        shell.debts.settle(task.token)
     shell.show(
         "\n".join(map(str, files)) or "\n".join(urls),
         {
@@ -24,6 +25,7 @@ def hand_over(shell: Shell, task: Task[Any], result: VideoResult, files: Sequenc
             "urls": urls,
         },
     )
+    shell.debts.settle(task.token)  # not before: who should have read it may be gone
 
 
 def facts(token: str, state: TaskState) -> dict[str, Any]:

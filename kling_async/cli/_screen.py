@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TextIO
 
 Size = Callable[[], tuple[int, int]]
@@ -57,5 +58,6 @@ class Screen:
         return f"\r\x1b[{len(self._drawn)}A" if self._drawn else "\r"
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        with suppress(OSError):  # the window was closed; what is paid for goes on
+            self._stream.write(text)
+            self._stream.flush()

@@ -10,7 +10,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 
@@ -94,7 +94,8 @@ class Shell:
         text = _harmless(text)
         if self.screen is not None:
             self.screen.above(text)
-        else:
+            return
+        with suppress(OSError):  # that nobody listens must not end what is paid for
             print(text, file=self.err, flush=True)
 
     def complain(self, error: Exception) -> None:

@@ -182,7 +182,10 @@ class Running:
             self.said += await self._stderr.receive()
 
     def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
     @property
     def advice(self) -> list[str]:
