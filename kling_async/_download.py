@@ -282,7 +282,8 @@ def check_folder(folder: Path) -> Path:
         probe.unlink()
         return folder.absolute()
     except (OSError, ValueError) as error:  # ValueError: the name holds what no name can
-        raise DownloadError(f"cannot save anything in {folder}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DownloadError(f"cannot save anything in {folder}: {why}") from error
 
 
 @contextmanager

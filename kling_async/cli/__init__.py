@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
+_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run `kling` with the arguments of this process, or *tokens*; returns the exit code."""
     words = list(sys.argv[1:] if tokens is None else tokens)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     # Before anything else is loaded: for its help nobody should wait.
     if words in _HELP:
         from ._guide import guide

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 import anyio
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -56,7 +56,8 @@ def read(words: Sequence[str], shell: Shell) -> Command | Exit:
     if ordered[0] not in COMMANDS:
         near = get_close_matches(ordered[0], COMMANDS, 1)
         hint = f"; is it {near[0]}?" if near else ""
-        shell.warn(f"kling: no command {ordered[0]!r}{hint}; `kling --help` names them all")
+        told = "is given" if ordered[0].startswith("-") else f"{ordered[0]!r}{hint}"
+        shell.warn(f"kling: no command {told}; `kling --help` names them all")
         return Exit.USAGE
     try:
         command, bound, _ = app(ordered[0]).parse_args(
@@ -66,7 +67,7 @@ def read(words: Sequence[str], shell: Shell) -> Command | Exit:
             exit_on_error=False,
         )
     except CycloptsError as error:
-        shell.warn(f"kling: {error}\nkling: `kling {ordered[0]} --help` says what there is")
+        shell.warn(f"kling: {_fault(error)}\nkling: `kling {ordered[0]} --help` says what there is")
         return Exit.USAGE
     if "shell" not in inspect.signature(command).parameters:  # its help, or the version
         command(*bound.args, **bound.kwargs)
@@ -98,6 +99,14 @@ def app(name: str) -> App:
     whole = App(name="kling", version=__version__, help_format="plaintext", default_parameter=plain)
     whole.command(f"kling_async.cli.{home}", name=name)
     return whole
+
+
+def _fault(error: CycloptsError) -> str:
+    """What was typed wrong; of words that are left over cyclopts says the list alone."""
+    if isinstance(error, UnusedCliTokensError):
+        words = " ".join(map(repr, error.unused_tokens or ()))
+        return f"{words} follows no option; each value stands behind its option's name"
+    return str(error)
 
 
 _WITH_VALUE = ("--provider", "--base-url")

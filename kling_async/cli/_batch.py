@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from ..endpoints import Request
 from ._complaint import lines
 from ._exit import Exit, exit_of, worst
 from ._jobs import Job, Jobs
+from ._making import check_target
 from ._options import Options
 from ._progress import Progress, shown
 from ._requests import MODELS
@@ -88,6 +90,9 @@ async def batch(
 
     run = _Run(shell, Jobs(jobs, checked, endpoint))
     await run.count(bounds.limit)
+    for target in (out and f"{out}/", report and str(report)):
+        if target:
+            await anyio.to_thread.run_sync(partial(check_target, target, overwrite=True))
     progress = Progress(run.head)
     async with shell.client(hooks=[progress.hook], journaled=True) as kling, shown(shell, progress):
         batch: Batch[VideoResult] = kling.batch(
@@ -144,11 +149,12 @@ class _Run:
                 self.keyed = piece[0].key is not None
                 units += sum(job.units or 0 for job in piece)
                 unpriced += sum(job.units is None for job in piece)
-        text = f"{self._number} jobs, {units:f} units by the price list, less what is done already"
+        jobs, prices = counted(self._number, "job"), counted(units, "unit")
+        text = f"{jobs}, {prices} by the price list, less what is done already"
         if unpriced:
             text += f"; the list has no price for {unpriced}"
         if limit is not None and units > limit:
-            text += f"; the budget of {limit:f} units ends it before that"
+            text += f"; the budget of {counted(limit, 'unit')} ends it before that"
         self._shell.say(text)
 
     async def requests(self) -> AsyncGenerator[Request[VideoResult]]:
@@ -218,6 +224,11 @@ class _Run:
         if code is not Exit.FINE:
             self._shell.farewell()
         return code
+
+
+def counted(number: int | Decimal, noun: str) -> str:
+    """One or more of something, in words."""
+    return f"{Decimal(number):f} {noun}{'' if number == 1 else 's'}"
 
 
 def _shown(request: Request[Any], index: int) -> str:

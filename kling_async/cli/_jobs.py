@@ -45,17 +45,23 @@ class Jobs:
         self._source = beside(path.parent)
         if endpoint is not None and endpoint not in MODELS:
             raise JobsError(f"no endpoint {endpoint!r}: {', '.join(MODELS)}")
-        if path.suffix not in _READERS:
+        if path.suffix.lower() not in _READERS:
             raise JobsError(f"{path}: name it .jsonl or .csv")
 
     def __iter__(self) -> Iterator[Job]:
         """Every job in order; blocks while it reads."""
         keyed: bool | None = None
-        for line, values in _READERS[self.path.suffix](self):
+        names: dict[tuple[str, int], int] = {}
+        for line, values in _READERS[self.path.suffix.lower()](self):
             job = self._job(line, values)
             keyed = job.key is not None if keyed is None else keyed
             if keyed != (job.key is not None):
                 raise self._wrong(line, "key", "give every job a key, or none")
+            named = {"key": job.key, "external_task_id": job.request.external_task_id}
+            for column, name in named.items():
+                first = line if name is None else names.setdefault((column, hash(name)), line)
+                if first != line:
+                    raise self._wrong(line, column, f"{name!r} stands in line {first} already")
             yield job
         if keyed is None:
             raise self._wrong(None, None, "it holds no job")
@@ -149,9 +155,12 @@ class Jobs:
             try:
                 found = parsed(text)
             except Malformed as error:
-                raise self._wrong(line, None, str(error)) from None
+                whole = text.strip() in ("[", "{", "[{")
+                hint = "; a job stands in one line, and no brackets around them" if whole else ""
+                raise self._wrong(line, None, f"{error}{hint}") from None
             if not isinstance(found, dict):
-                raise self._wrong(line, None, 'a JSON object is wanted, as {"prompt": "..."}')
+                hint = 'a JSON object is wanted in each line, as {"prompt": "..."}'
+                raise self._wrong(line, None, hint)
             values = cast("dict[str, Any]", found)
             yield line, {name: value for name, value in values.items() if value is not None}
 

@@ -81,4 +81,4 @@ def _said(error: csv.Error, further: int) -> str:
     if "expected after" in text:
         place = f", {further} lines further down" if further else ""
         return f"text follows a closing quote{place}; inside of quotes, write each quote twice"
-    return f"{text}; end lines with LF or CRLF"
+    return "a line ends with a CR alone; end lines with LF or CRLF"

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from .._download import check_folder
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, DownloadError
 from .._results import VideoResult
 from .._task import CLIENT_DEFAULT, Task
 from ..endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
@@ -154,12 +154,13 @@ async def finish(
 def check_target(out: str, *, overwrite: bool) -> None:
     """See that something can be saved there, before anything is paid for; blocks."""
     path = Path(out)
-    if out.endswith(("/", os.sep)) or path.is_dir():
-        check_folder(path)
-    elif path.exists() and not overwrite:
+    is_folder = out.endswith(("/", os.sep)) or path.is_dir()
+    if not is_folder and path.exists() and not overwrite:
         raise ConfigurationError(f"{out} exists", advice="Give --overwrite to replace it.")
-    else:
-        check_folder(path.parent)
+    try:
+        check_folder(path if is_folder else path.parent)
+    except DownloadError as error:  # none of a result that is paid for: there is none yet
+        raise ConfigurationError(error.message) from error
 
 
 text2video = command(Text2Video)

@@ -42,19 +42,23 @@ async def wait(
 ) -> Exit:
     """Wait for tasks and show their videos, as they finish."""
     named = _named(tokens)
-    for token in named:
-        shell.debts.owe(token)
     overwrite = await _prepared(shell, out, overwrite, len(named))
     progress = Progress(lambda board: f"{board.ended} of {len(named)} ended")
     codes: list[Exit] = []
     async with shell.client(named, hooks=[progress.hook]) as kling:
         tasks = [kling.task(token) for token in named]
+        for token in named:
+            shell.debts.owe(token)
         async with shown(shell, progress):
-            with anyio.move_on_after(inf if timeout is None else timeout):
+            with anyio.move_on_after(inf if timeout is None else timeout) as limit:
                 async for task in kling.as_completed(tasks):
                     codes.append(  # noqa: PERF401  # they count when it is left half-way
                         await _ended(shell, kling, task, out, overwrite)
                     )
+    if limit.cancelled_caught:
+        shell.warn(
+            f"kling: {len(named) - len(codes)} of {len(named)} not ended after {timeout:g} s"
+        )
     if shell.debts:
         shell.farewell()
         codes.append(Exit.PENDING)

@@ -279,3 +279,32 @@ async def test_on_a_terminal_results_stand_above_the_table(terminal: Terminal) -
     assert "boat-1: " not in terminal.out
     assert terminal.out.startswith("2 saved, ")
     assert terminal.err.endswith("\x1b[?25h")
+
+
+@pytest.mark.parametrize("column", ["key", "external_task_id"])
+async def test_name_that_comes_twice_is_told_before_anything_is_created(
+    terminal: Terminal, column: str
+) -> None:
+    rows = "".join(f"boat-{n % 250},Boat {n},5\n" for n in range(251))
+    Path("jobs.csv").write_text(f"{column},prompt,duration\n{rows}")
+
+    assert await terminal.run(*COMMAND) == 2
+    assert terminal.err == (
+        f"kling: jobs.csv, line 252, column {column}: 'boat-0' stands in line 2 already\n"
+    )
+    assert terminal.creates == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("--out", "cat.png"), ("--out", "videos", "--report", "cat.png/report.html")]
+)
+async def test_place_that_cannot_be_written_costs_nothing(
+    terminal: Terminal, words: tuple[str, ...]
+) -> None:
+    write(1)
+
+    assert await terminal.run(*COMMAND[:4], *words) == 2
+    assert terminal.err.splitlines()[0].startswith("1 job, 1 unit by the price list")
+    assert "cannot save anything in cat.png" in terminal.err
+    assert terminal.creates == 0
+    assert not Path("jobs.db").exists()

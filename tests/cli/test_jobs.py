@@ -306,3 +306,22 @@ def test_long_files_are_read_in_flat_memory() -> None:
 
 def test_every_prompt_comes_in_its_order() -> None:
     assert prompts(read("jobs.csv", "prompt\nA\nB\n")) == ["A", "B"]
+
+
+def test_name_in_capitals_is_read() -> None:
+    assert prompts(read("JOBS.CSV", GOOD)) == ["A boat"]
+
+
+@pytest.mark.parametrize(
+    "text", ['[\n{"prompt": "A"}\n]', '{\n"prompt": "A"\n}', '[{\n"prompt": "A"}]']
+)
+def test_json_of_several_lines_is_told_to_be_wrong(text: str) -> None:
+    assert said("jobs.jsonl", text).endswith(
+        "a job stands in one line, and no brackets around them"
+    )
+
+
+def test_line_ends_of_old_are_told_without_pythons_words() -> None:
+    assert said("jobs.csv", GOOD.replace(b"\n", b"\r")) == (
+        "jobs.csv, line 1: a line ends with a CR alone; end lines with LF or CRLF"
+    )

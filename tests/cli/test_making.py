@@ -147,7 +147,8 @@ BAD = {
     "prompt is required": ("text2video",),
     "Did you mean --prompt?": ("text2video", "--promt", "A boat"),
     "is it text2video?": ("text3video",),
-    "no command '--json'": ("--json",),
+    "no command is given": ("--json",),
+    "'A boat' 'B' follows no option": ("text2video", "A boat", "B"),
     "no command 'nothing-like-it'": ("nothing-like-it",),
     "at most 2500 characters": ("text2video", "--prompt", "A" * 2501),
     "cat.png exists. Give --overwrite": (*ONE, "-o", "cat.png"),
@@ -168,7 +169,7 @@ async def test_bad_usage_is_said_in_a_line_and_costs_nothing(terminal: Terminal,
 
 
 async def test_target_that_cannot_be_written_costs_nothing(terminal: Terminal) -> None:
-    assert await terminal.run(*ONE, "-o", "cat.png/boat.mp4") == 1
+    assert await terminal.run(*ONE, "-o", "cat.png/boat.mp4") == 2
 
     assert "cannot save anything in cat.png" in terminal.err
     assert terminal.creates == 0

@@ -88,7 +88,7 @@ def test_reader_that_leaves_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"], ["help", "models"]])
 def test_help_is_said_however_it_is_asked_for(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

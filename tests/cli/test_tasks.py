@@ -70,7 +70,16 @@ async def test_time_out_goes_on_with_those_that_are_left(terminal: Terminal) -> 
     early, late = await submitted(terminal, 30, 3000)
 
     assert await terminal.run("wait", early, late, "--timeout", "100") == 4
+    assert "kling: 1 of 2 not ended after 100 s\n" in terminal.err
     assert terminal.advice == [["wait", late]]
+
+
+@pytest.mark.parametrize("target", ["cat.png", "cat.png/boat.mp4"])
+async def test_target_that_is_refused_is_not_advised_again(terminal: Terminal, target: str) -> None:
+    (token,) = await submitted(terminal)
+
+    assert await terminal.run("wait", token, "-o", target) == 2
+    assert terminal.advice == []
 
 
 async def test_interrupted_wait_goes_on_where_it_was(terminal: Terminal) -> None:
