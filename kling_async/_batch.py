@@ -42,12 +42,16 @@ class Summary:
     """Seen, and not submitted yet; rows that were never read are not counted."""
     units: Decimal
     """What all this has cost, estimates where the server has not said yet."""
+    refused: int = 0
+    """Turned down by this run before they had a row in the journal: nothing was sent of them."""
 
     def __str__(self) -> str:
         return (
             f"{self.saved} saved, {self.succeeded} succeeded, {self.failed} failed,"
             f" {self.running} running, {self.unknown} unknown,"
-            f" {self.unsubmitted} not submitted, {self.units:f} units"
+            f" {self.unsubmitted} not submitted,"
+            + (f" {self.refused} refused unsent," if self.refused else "")
+            + f" {self.units:f} units"
         )
 
 
@@ -123,6 +127,7 @@ class Batch(Generic[ResultT]):
             unknown=counts[Stage.INTENDED],
             unsubmitted=counts[None],
             units=self._journal.spent,
+            refused=self._rows.refused,
         )
 
     async def export(self, target: str | os.PathLike[str]) -> None:

@@ -28,14 +28,10 @@ from ._announcer import Announcer
 from ._attempt import Attempt, Stage
 from ._batch_options import Client, Options
 from ._budget import Budget
+from ._contact import Contact
 from ._download import Downloader, check_folder
 from ._entry import Entry, EntryNotes, TakenUp
-from ._errors import (
-    BatchStopped,
-    JournalError,
-    KlingError,
-    SubmissionUnknown,
-)
+from ._errors import BatchStopped, ConnectFailed, JournalError, KlingError, SubmissionUnknown
 from ._fingerprint import fingerprint
 from ._intent import Intent
 from ._journal import Journal
@@ -84,6 +80,8 @@ class Rows(Generic[ResultT]):
         self._reading = anyio.CancelScope()
         self._stopped = False
         self._announcer = Announcer(options.on_submitted)
+        self._contact = Contact()
+        self.refused = 0
         self.outcomes: Outcomes[ResultT] = Outcomes(
             poller,
             cast("AsyncIterable[Request[ResultT]]", self._read()),
@@ -245,7 +243,11 @@ class Rows(Generic[ResultT]):
         return Creation(intent, partial(submit, request, ticket, intent=intent, resend=resend))
 
     def _notes(self, entry: Entry) -> EntryNotes:
-        return EntryNotes(self._journal, entry, self._journal_failed, self._announcer.tell)
+        return EntryNotes(self._journal, entry, self._journal_failed, self._announce)
+
+    async def _announce(self, task: Task[Any]) -> None:
+        self._contact.made()
+        await self._announcer.tell(task)
 
     async def _resume(self, entry: Entry) -> Task[ResultT]:
         task = self._tasks.pop(entry.external_id)
@@ -276,6 +278,7 @@ class Rows(Generic[ResultT]):
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
         entry = self._entries.pop(outcome.index, None)
         if entry is None:  # refused before it had a row
+            self.refused += outcome.error is not None
             self._react(outcome.error)
             return self._told(outcome, None)
         try:
@@ -351,6 +354,8 @@ class Rows(Generic[ResultT]):
             self._journal_failed(error)
         elif stops_all(error):
             self._stop("no other request would fare better", error)
+        elif isinstance(error, ConnectFailed) and self._contact.failed(anyio.current_time()):
+            self._stop("nothing gets through to the server", error)
         elif isinstance(error, Exception) and self._options.stops_on_failure:
             self._stop("a row failed", error)
 
