@@ -21,6 +21,7 @@ from ._outcome import BatchOutcome
 from ._report import write_report
 from ._results import FromState
 from ._rows import Rows
+from .endpoints import Request
 
 ResultT = TypeVar("ResultT", bound=FromState)
 
@@ -115,6 +116,14 @@ class Batch(Generic[ResultT]):
     def pending(self) -> list[str]:
         """Tokens of the tasks of this run that were paid for and not handed out yet."""
         return self._rows.outcomes.pending
+
+    def under_way(self) -> dict[str, tuple[str, Request[ResultT] | None]]:
+        """The rows whose tasks run now, by token: their keys, and their requests, if still read."""
+        return {
+            entry.token: (entry.row.key, entry.request)
+            for entry in self._rows.entries.values()
+            if entry.token is not None
+        }
 
     def summary(self) -> Summary:
         """How far it has come, all runs together."""

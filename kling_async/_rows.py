@@ -73,7 +73,8 @@ class Rows(Generic[ResultT]):
         self._budget = budget
         self._options = options
         self._out: Path | None = None
-        self._entries: dict[int, Entry] = {}
+        self.entries: dict[int, Entry] = {}
+        """Rows in progress, by the indices of their outcomes."""
         self._tasks: dict[str, Task[Any]] = {}
         """Those that ran when the batch was opened, until their rows are read."""
         self._later: deque[Entry] = deque()
@@ -149,7 +150,7 @@ class Rows(Generic[ResultT]):
         self, index: int, request: Request[ResultT] | Entry
     ) -> Creation[ResultT] | Outcome[ResultT] | None:
         if isinstance(request, Entry):
-            self._entries[index] = request
+            self.entries[index] = request
             return await self._go_on(index, request, request.request, {})
         self._submitter.check(request)
         body = await self._submitter.body(request)
@@ -164,7 +165,7 @@ class Rows(Generic[ResultT]):
             endpoint=request.endpoint,
             request=facts,
         )
-        entry = self._entries[index] = Entry.of(index, row, request)
+        entry = self.entries[index] = Entry.of(index, row, request)
         if entry.stage is Stage.SAVED and self._out is not None:
             there = await anyio.to_thread.run_sync(lambda: all(map(Path.exists, entry.files)))
             if not there:
@@ -220,7 +221,7 @@ class Rows(Generic[ResultT]):
                 why = f"the budget of {self._budget.limit} units has no room for the next"
                 self._stop(why, advice="Raise budget= to go on; what is done costs nothing again.")
         if self._stopped:
-            del self._entries[entry.index]
+            del self.entries[entry.index]
             return None
         entry.counts = True
         return await self._creation(entry, request, body, None)
@@ -276,7 +277,7 @@ class Rows(Generic[ResultT]):
     # Finishing.
 
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
-        entry = self._entries.pop(outcome.index, None)
+        entry = self.entries.pop(outcome.index, None)
         if entry is None:  # refused before it had a row
             self.refused += outcome.error is not None
             self._react(outcome.error)

@@ -22,6 +22,7 @@ from .._errors import BatchStopped
 from .._outcome import BatchOutcome
 from .._report import check_name
 from .._results import VideoResult
+from .._token import Token
 from ..endpoints import Request
 from ._complaint import lines
 from ._exit import Exit, exit_of, worst
@@ -93,7 +94,7 @@ async def batch(
     for target in (out and f"{out}/", report and str(report)):
         if target:
             await anyio.to_thread.run_sync(partial(check_target, target, overwrite=True))
-    progress = Progress(run.head)
+    progress = Progress(run.head, run.names)
     async with shell.client(hooks=[progress.hook], journaled=True) as kling, shown(shell, progress):
         batch: Batch[VideoResult] = kling.batch(
             journal,
@@ -185,12 +186,20 @@ class _Run:
         units = self.batch.summary().units
         return f"{name}  {self._ended} of {self._number} told  {units:f} units"
 
+    def names(self) -> dict[str, str]:
+        """What people know the jobs by whose tasks run, by the ids of these."""
+        tasks = self.batch.under_way() if self.batch is not None else {}
+        return {
+            Token.read(token).task_id: key if self.keyed else _shown(request)
+            for token, (key, request) in tasks.items()
+        }
+
     def tell(self, outcome: BatchOutcome[VideoResult]) -> None:
         """A row has come to its end, in this run or in one before."""
         self._ended += 1
         error, result = outcome.error, outcome.result
         urls = [video.url for video in result.videos] if result else []
-        label = outcome.key if self.keyed else _shown(outcome.request, outcome.index)
+        label = outcome.key if self.keyed else _shown(outcome.request) or f"job {outcome.index + 1}"
         if error is not None:
             self.codes.append(exit_of(error))
         files = [str(path) for path in outcome.files]
@@ -231,8 +240,7 @@ def counted(number: int | Decimal, noun: str) -> str:
     return f"{Decimal(number):f} {noun}{'' if number == 1 else 's'}"
 
 
-def _shown(request: Request[Any], index: int) -> str:
+def _shown(request: Request[Any] | None) -> str:
     """What people know a job by that has no key."""
     text = " ".join((getattr(request, "prompt", None) or "").split())
-    short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return short or f"job {index + 1}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -32,6 +32,8 @@ class Line:
     since: float
     is_new: bool = True
     """Made in this run; of others the age is not known."""
+    name: str = ""
+    """What people know it by, where that is not its id."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class Board:
     ended: int = 0
     units: Decimal = Decimal(0)
     slots: dict[str, SlotsChanged] = field(default_factory=dict[str, SlotsChanged])
-    _models: dict[str, str] = field(default_factory=dict[str, str])
+    _ended: dict[str, Line] = field(default_factory=dict[str, Line])
+    """The last ones: their downloads are yet to come."""
     _seconds: dict[str, deque[float]] = field(default_factory=dict[str, "deque[float]"])
 
     def tell(self, event: Event, now: float) -> None:
@@ -70,13 +73,19 @@ class Board:
 
     def _line(self, task_id: str, kind: str, now: float) -> Line:
         if task_id not in self.lines:
-            self.lines[task_id] = Line(task_id, kind, "", now, is_new=False)
+            before = self._ended.pop(task_id, None)
+            kind, name = (kind, "") if before is None else (before.kind, before.name)
+            self.lines[task_id] = Line(task_id, kind, "", now, is_new=False, name=name)
         return self.lines[task_id]
 
     def _finish(self, event: TaskFinished, now: float) -> None:
         line = self.lines.pop(event.task_id, None)
         self.ended += 1
         self.units += event.units or 0
+        if line is not None:
+            self._ended[event.task_id] = line
+            if len(self._ended) > _REMEMBERED:
+                del self._ended[next(iter(self._ended))]
         # By our own clock: it is what the ages on the board are counted by.
         if line is not None and line.is_new:
             seconds = self._seconds.setdefault(line.kind, deque(maxlen=_REMEMBERED))

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 from cyclopts import Parameter
 
+from .._batch import Batch
 from .._client import Kling
 from .._config import Timeouts
 from .._errors import ConfigurationError, KlingError, ParallelLimit, TaskFailed
@@ -90,13 +91,14 @@ class _Run:
         self._shell = shell
         self._number = number
         self._ended = 0
+        self._batch: Batch[VideoResult] | None = None
 
     async def play(
         self, requests: Iterable[Request[VideoResult]], emulator: Emulator, place: Path
     ) -> None:
         """Make the videos, as anybody would."""
         speed = emulator.clock.speed
-        progress = Progress(lambda _: f"demo  {self._ended} of {self._number} told")
+        progress = Progress(lambda _: f"demo  {self._ended} of {self._number} told", self._names)
         async with (
             Kling(
                 KlingAI("no-key-needed"),
@@ -111,9 +113,17 @@ class _Run:
             shown(self._shell, progress),
             kling.batch(place / "demo.db", _one_by_one(requests), out=place) as batch,
         ):
+            self._batch = batch
             async for outcome in batch:
                 await self._tell(outcome, place)
             await batch.report(place / _REPORT)
+
+    def _names(self) -> dict[str, str]:
+        tasks = self._batch.under_way() if self._batch else {}
+        return {
+            Token.read(token).task_id: getattr(request, "prompt", "")
+            for token, (_, request) in tasks.items()
+        }
 
     def _news(self, event: Event) -> None:
         if not isinstance(event, RetryScheduled):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from io import StringIO
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from .._events import Event
 from ._board import Board, Line
 from ._screen import Screen
-from ._shell import Shell
+from ._shell import Shell, harmless
 
 _PERIOD = 0.25
 _PAUSE = 30.0
@@ -23,12 +23,17 @@ _MOST_LINES = 20
 _STATES = {"processing": "cyan", "submitted": "yellow", "download": "green", "unknown": "magenta"}
 
 
+Names = Callable[[], Mapping[str, str]]
+"""What people know tasks by, by their ids."""
+
+
 class Progress:
     """Follows a run by its events; `hook` is for the client."""
 
-    def __init__(self, head: Callable[[Board], str]) -> None:
+    def __init__(self, head: Callable[[Board], str], names: Names = dict) -> None:
         self.board = Board()
         self._head = head
+        self._names = names
         self._began = anyio.current_time()
 
     def hook(self, event: Event) -> None:
@@ -50,24 +55,31 @@ class Progress:
         lines = list(self.board.lines.values())
         room = min(_MOST_LINES, height - 3)
         shown = lines if len(lines) <= room else lines[: max(0, room)]
+        if any(not line.name for line in shown):
+            names = self._names()
+            for line in shown:
+                line.name = line.name or names.get(line.task_id, "")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=False)
         for name, least, justify in _COLUMNS:
             table.add_column(
                 name, min_width=least, justify=justify, no_wrap=True, overflow="ellipsis"
             )
+        rest = _BESIDE + max([len(line.kind) for line in shown], default=0)
         for line in shown:
-            table.add_row(*self._cells(line, now))
+            table.add_row(*self._cells(line, now, max(_NAME, width - rest)))
         left = len(lines) - len(shown)
         more = [Text(f"and {left} more")] if left else []
         return _drawn([self.head(), *([table] if shown else []), *more], width)[:height]
 
-    def _cells(self, line: Line, now: float) -> list[Text]:
+    def _cells(self, line: Line, now: float, room: int) -> list[Text]:
         age = clock(now - line.since) if line.is_new else ""
         left = self.board.expected(line, now)
         expected = "" if left is None else f"in {clock(left)}" if left else "any moment"
         style = _STATES.get(line.state.partition(" ")[0], "")
+        name = Text(harmless(" ".join(line.name.split())) or line.task_id)
+        name.truncate(room, overflow="ellipsis")  # the others lose nothing by a long one
         return [
-            Text(line.task_id),
+            name,
             Text(line.kind),
             Text(line.state, style),
             *map(Text, (age, expected)),
@@ -81,6 +93,11 @@ _COLUMNS: tuple[tuple[str, int, JustifyMethod], ...] = (
     ("age", 5, "right"),
     ("expected", 10, "left"),
 )
+
+
+_NAME = _COLUMNS[0][1]
+_BESIDE = 36
+"""Columns of the terminal that go to neither names nor requests."""
 
 
 def clock(seconds: float) -> str:

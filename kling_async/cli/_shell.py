@@ -78,7 +78,7 @@ class Shell:
         """A result: *text* for people, if it is not said otherwise, *facts* for programs."""
         if self.options.json:
             text = json.dumps(facts, default=str)
-        text = None if text is None else _harmless(text)
+        text = None if text is None else harmless(text)
         if text is not None and self.screen is not None and self.out.isatty():
             self.screen.above(text)
         elif text is not None:
@@ -91,7 +91,7 @@ class Shell:
 
     def warn(self, text: str) -> None:
         """What nobody must miss."""
-        text = _harmless(text)
+        text = harmless(text)
         if self.screen is not None:
             self.screen.above(text)
             return
@@ -140,7 +140,7 @@ class Shell:
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """Without what a terminal would obey: much of it was written by a server, or by strangers."""
     return _COMMANDS.sub("\ufffd", text)
 

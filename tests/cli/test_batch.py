@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import anyio
@@ -308,3 +309,16 @@ async def test_place_that_cannot_be_written_costs_nothing(
     assert "cannot save anything in cat.png" in terminal.err
     assert terminal.creates == 0
     assert not Path("jobs.db").exists()
+
+
+@pytest.mark.parametrize(("column", "name"), [("key", "boat-0"), ("negative_prompt", "Boat 0")])
+async def test_table_shows_the_jobs_by_what_people_know(
+    terminal: Terminal, column: str, name: str
+) -> None:
+    terminal.tty = True
+    write(3)
+    text = Path("jobs.csv").read_text()
+    Path("jobs.csv").write_text(text.replace("key", column, 1))
+
+    assert await terminal.run(*COMMAND) == 0
+    assert f"\n{name} " in re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", terminal.err)

@@ -141,6 +141,34 @@ async def test_table_shows_what_people_ask_for() -> None:
     assert last.strip() == "and 7 more"
 
 
+async def test_tasks_go_by_their_names_through_their_downloads() -> None:
+    long = "[bold]A boat,\n adrift\x1b[2J " + "日本" * 30
+    ids = [submitted(number).task_id for number in range(3)]
+    progress = Progress(lambda _: "", lambda: {ids[0]: long, ids[1]: "boat-1"})
+    for number in range(3):
+        progress.hook(submitted(number))
+    *_, first, second, third = plain(progress.picture(79, 23))
+
+    assert first.startswith("[bold]A boat, adrift\ufffd[2…  text2video kling-v1  submitted")
+    assert second.split() == ["boat-1", "text2video", "kling-v1", "submitted", "0:00"]
+    assert third.startswith(ids[2])
+    progress.hook(finished(1))
+    progress.hook(DownloadProgressed(ids[1], 0, None, 50, 100))
+    *_, last = plain(progress.picture(79, 23))
+    assert last.split() == ["boat-1", "text2video", "kling-v1", "download", "50", "%"]
+
+
+def test_board_forgets_what_ended_long_ago() -> None:
+    board = Board()
+    for number in range(1000):
+        board.tell(submitted(number), 0)
+        board.tell(finished(number), 1)
+    for number in (1, 999):
+        board.tell(DownloadProgressed(submitted(number).task_id, 0, None, 50, None), 2)
+
+    assert [line.kind for line in board.lines.values()] == ["", "text2video kling-v1"]
+
+
 async def test_newer_ones_are_expected_later() -> None:
     progress = Progress(lambda _: "")
     for number in range(3):
