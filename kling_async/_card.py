@@ -86,9 +86,13 @@ def _facts(row: Row) -> Iterator[str]:
     if taken is not None:
         yield spoken(taken)
     if row.attempt.units is not None:
-        yield f"{plain(row.attempt.units)} units"
+        yield _units(row.attempt.units)
     elif row.attempt.estimate is not None:
-        yield f"≈ {plain(row.attempt.estimate)} units"
+        yield f"≈ {_units(row.attempt.estimate)}"
+
+
+def _units(number: Decimal) -> str:
+    return f"{plain(number)} unit{'' if number == 1 else 's'}"
 
 
 def _details(row: Row) -> Iterator[tuple[str, str]]:

@@ -145,6 +145,8 @@ async def test_batch_reports_itself_open_and_closed(tmp_path: Path) -> None:
     assert all(source and (tmp_path / source).is_file() for source in sources)
     assert len(sources) == 2
     assert page.text.count("too dark") == 2  # on the card, and among the failures
+    assert "1 unit" in page.text
+    assert "1 units" not in page.text
     assert KEY not in page.text
 
 

@@ -16,7 +16,7 @@ from .._transport import Transport
 from .._version import __version__
 from ..endpoints import Text2Video
 from ..providers import Provider
-from ._exit import Exit, exit_of, worst
+from ._exit import Exit, NoKey, exit_of, worst
 from ._options import Options
 from ._shell import Shell
 
@@ -32,11 +32,15 @@ async def doctor(
     options: Options | None = None,
 ) -> Exit:
     """Check the key, the clock, the host and the provider. Creates nothing, costs nothing."""
-    provider, found = shell.provider()
 
     def say(check: str, fine: bool, what: str) -> None:
         shell.show(f"{check:<10} {what}", {"check": check, "fine": fine, "says": what})
 
+    try:
+        provider, found = shell.provider()
+    except NoKey as error:
+        say("key", False, str(error))
+        return Exit.REFUSED
     say("key", True, f"found in {' and '.join(found)}")
     transport = Transport(
         timeouts=Timeouts(total=20),

@@ -65,7 +65,12 @@ def chosen(
     return KlingAI(access_key=access_key, secret_key=secret_key, base_url=base_url), found
 
 
-_ALL_KEYS = ("COMETAPI_KEY", "KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY with KLINGAI_SECRET_KEY")
+_ALL_KEYS = (
+    "COMETAPI_KEY",
+    "KLINGAI_API_KEY",
+    "KLINGAI_ACCESS_KEY with KLINGAI_SECRET_KEY",
+    "KLING_GATEWAY_KEY",
+)
 
 
 def _of_tokens(tokens: Sequence[str]) -> Name | None:

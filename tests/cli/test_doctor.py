@@ -142,3 +142,13 @@ async def test_wrong_clock_is_told(
 
     assert await clocked.run("doctor") == code
     assert said in clocked.out
+
+
+async def test_no_key_is_a_finding(terminal: Terminal) -> None:
+    terminal.environ = {}
+
+    assert await terminal.run("doctor", "--json") == 3
+    (found,) = terminal.objects
+    assert (found["check"], found["fine"]) == ("key", False)
+    assert found["says"].startswith("no key found: set COMETAPI_KEY or KLINGAI_API_KEY or ")
+    assert " or KLING_GATEWAY_KEY. No key yet?" in found["says"]

@@ -136,7 +136,7 @@ def test_interrupt_while_loading_is_four(monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kling_async.cli._app.read", interrupted)
+    monkeypatch.setattr("kling_async.cli._app.start", interrupted)
     monkeypatch.setattr(sys, "stdout", StringIO())
 
     assert main(["models"]) == 4
