@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
@@ -37,6 +37,8 @@ from ._exchange import Reply
 from ._state import TaskState, TaskStatus, read_status
 
 Json = Mapping[str, Any]
+Held = Callable[[str], TaskState | None]
+"""Gives the state that is held of a task, by its id; None for one that is not ours."""
 
 # Kling's own table, by code: four of the six 429s are permanent (D.1).
 _BY_CODE: dict[int, type[APIError]] = {
@@ -99,17 +101,40 @@ def read_task(reply: Reply) -> TaskState:
     return _state(body, layers)
 
 
-def read_page(reply: Reply) -> list[TaskState]:
-    """The items of a list's answer, in the server's order; what is no task has no id."""
+def read_page(reply: Reply, held: Held | None = None) -> list[TaskState]:
+    """The items of a list's answer, in the server's order; what is no task has no id.
+
+    With *held* only what is news is decoded: an item that says what it said gives the very
+    state that is held, and a stranger's is as good as no task.
+    """
     body = _open(reply)
     data = body.get("data")
     if not isinstance(data, list):
         raise BadEnvelope("the answer holds no list", status=reply.status, body=reply.content)
-    items = [list(_layers({"data": item})) for item in cast("list[object]", data)]
+    items = cast("list[object]", data)
+    if held is None:
+        return [_item(item) for item in items]
+    return [_news(item, held) for item in items]
+
+
+def _news(item: object, held: Held) -> TaskState:
+    task_id = _id_of(item)
+    if task_id is None:
+        return _item(item)
+    state = held(task_id)
+    if state is None:
+        return _NO_TASK
+    return state if state.raw == item else _item(item)
+
+
+def _id_of(item: object) -> str | None:
+    return _task_id(cast("Json", item)) if isinstance(item, dict) else None
+
+
+def _item(item: object) -> TaskState:
+    layers = list(_layers({"data": item}))
     # A place on the page counts, whatever stands there: a short page is the last one.
-    return [
-        _state(layers[0], layers) if any(map(_task_id, layers)) else _NO_TASK for layers in items
-    ]
+    return _state(layers[0], layers) if any(map(_task_id, layers)) else _NO_TASK
 
 
 def _open(reply: Reply) -> Json:

@@ -52,6 +52,7 @@ _ENDS_A_WAIT = (
     ServerError,
 )
 _LOOKS_FOR_A_FILE = 3
+_UNTOLD = TaskState("", TaskStatus.UNKNOWN)
 _MANY = 1000
 _GRAIN = 0.01
 _SHORTEST_NAP = 1e-6
@@ -146,8 +147,10 @@ class Poller:
             endpoint = record.request_type.endpoint
             self._hooks.tell(TaskPolled(endpoint, told.id, told.status, on_page))
         held, first = record.state, record.told_at is None
-        state = record.state = newer(held, self._whole(record, told))
         record.told_at, record.trouble, record.refused_since = self._now(), None, None
+        if told is held and not first:
+            return
+        state = record.state = newer(held, self._whole(record, told))
         if state.status.is_terminal and not held.status.is_terminal:
             self._finish(record)
         if first or differs(held, state):
@@ -321,7 +324,14 @@ class Poller:
             self.unwatch(record)
 
     async def _sweep(self, move: Sweep) -> None:
-        states = await self._server.page(move.path, move.page, move.size)
+        def held(task_id: str) -> TaskState | None:
+            record = self.records.get((move.path, task_id))
+            if record is None:
+                return None
+            # How often a task is said to have succeeded without its file is counted.
+            return _UNTOLD if record.without_file else record.state
+
+        states = await self._server.page(move.path, move.page, move.size, held)
         records = [self.records.get((move.path, state.id)) for state in states]
         shown = [
             record.job if record is not None and record.watchers else None for record in records

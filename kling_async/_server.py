@@ -8,10 +8,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
 from ._config import MAX_RETRY_AFTER
+from ._envelope import Held
 from ._errors import (
     AuthenticationError,
     ConnectFailed,
@@ -57,12 +59,15 @@ class Server:
         """Ask for one task, by its id or, where that works, its external id."""
         return self._known(await self._read(self.provider.query(path, task_id), self._task))
 
-    async def page(self, path: str, number: int, size: int) -> list[TaskState]:
-        """One page of the account's tasks."""
+    async def page(
+        self, path: str, number: int, size: int, held: Held | None = None
+    ) -> list[TaskState]:
+        """One page of the account's tasks, of which only what is news to *held* is decoded."""
         if not self.provider.lists:
             raise NotServed("this provider serves no lists of tasks", provider=self.provider.name)
         call = self.provider.page(path, number, size)
-        return [self._known(state) for state in await self._read(call, self.provider.read_page)]
+        read = partial(self.provider.read_page, held=held)
+        return [self._known(state) for state in await self._read(call, read)]
 
     def warn_once(self, text: str) -> None:
         """Warn, unless this client has said so before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -319,6 +320,29 @@ def test_junk_in_a_page_keeps_its_place() -> None:
 
     assert [state.id for state in states] == [*[""] * len(junk), "7"]
     assert {state.status for state in states[:-1]} == {UNKNOWN}
+
+
+def test_only_what_is_news_is_decoded() -> None:
+    reply = answer(kling([{"task_id": task, "task_status": "processing"} for task in "12"]))
+    first, second = read_page(reply)
+    held = {"1": first, "2": replace(second, raw={**second.raw, "task_status": "submitted"})}
+
+    states = read_page(reply, held.get)
+
+    assert states == [first, second]
+    assert [state is told for state, told in zip(states, held.values(), strict=True)] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(("task_id", "told"), [("8", ""), ("7", "7"), (7, "7")])
+def test_strangers_keep_their_places(task_id: str | int, told: str) -> None:
+    held = {"7": TaskState("7", UNKNOWN)}
+
+    states = read_page(answer(kling([{"task_id": task_id}, None])), held.get)
+
+    assert [state.id for state in states] == [told, ""]
 
 
 def test_page_past_the_end_is_empty() -> None:

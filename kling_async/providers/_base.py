@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote, urlsplit
 
-from .._envelope import read_page, read_task
+from .._envelope import Held, read_page, read_task
 from .._errors import APIError, AuthenticationError, BadEnvelope, ConfigurationError, KlingError
 from .._exchange import Call, Reply
 from .._limits import Limits
@@ -96,11 +96,11 @@ class Provider(ABC):
         except KlingError as error:
             raise self._in_context(error) from None
 
-    def read_page(self, reply: Reply) -> list[TaskState]:
-        """The items of a page; what is no task has no id."""
+    def read_page(self, reply: Reply, held: Held | None = None) -> list[TaskState]:
+        """The items of a page, of which only what is news to *held* is decoded; no task, no id."""
         reply = self._without_secrets(reply)
         try:
-            return read_page(reply)
+            return read_page(reply, held)
         except KlingError as error:
             raise self._in_context(error) from None
 
@@ -110,7 +110,7 @@ class Provider(ABC):
     def _without_secrets(self, reply: Reply) -> Reply:
         content, headers = reply.content, reply.headers
         text = "\n".join([*headers.values(), content.decode("latin-1")])
-        escaped = any(eager.search(text) for eager in _EAGER)
+        escaped = any(sign in text and eager.search(text) for sign, eager in _EAGER)
         for secret in self.secrets():
             # What is shorter is no live key, and may be a word of the answer itself.
             if len(secret) < _SHORTEST_SECRET or not (escaped or _run(secret) in text):
@@ -144,9 +144,13 @@ class Provider(ABC):
 _SHORTEST_SECRET = 8
 _ESCAPES = re.compile(rb"[\\%]|&(?:#|amp|lt|gt|quot)")
 # What no ordinary answer holds: escapes of letters and digits, a backslash before one. Without
-# them a key's run of those stands as it is. Three patterns, as a literal is found fastest.
+# them a key's run of those stands as it is. Each with a sign that is found faster than it.
 _HEX = "(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"
-_EAGER = [re.compile(p) for p in (rf"%{_HEX}", rf"\\(?:u00{_HEX}|[0-9A-Za-tv-z])", "&#")]
+_EAGER = [
+    ("%", re.compile(f"%{_HEX}")),
+    ("\\", re.compile(rf"\\(?:u00{_HEX}|[0-9A-Za-tv-z])")),
+    ("&#", re.compile("&#")),
+]
 
 
 @lru_cache(maxsize=16)
