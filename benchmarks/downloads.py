@@ -1,4 +1,4 @@
-"""200 downloads of 20 MB whose connections break every 3 MB: what is fetched twice, and memory.
+"""(g) 200 downloads of 20 MB whose connections break every 3 MB: what is fetched twice, and memory.
 
 Run: python benchmarks/downloads.py
 

@@ -1,4 +1,4 @@
-"""How much `import kling_async` adds to what its dependencies cost anyway.
+"""(e) How much `import kling_async` adds to what its dependencies cost anyway.
 
 Run: python benchmarks/import_time.py
 """

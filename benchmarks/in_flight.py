@@ -1,6 +1,6 @@
 """Many tasks in flight: what waiting costs, in requests, in seconds and in bytes.
 
-Run: python benchmarks/in_flight.py [faults memory work lag map]
+Run: python benchmarks/in_flight.py [faults memory work lag]
 
 All but the real times is measured in virtual time. A server that answers at once stands in
 where the cost of HTTP is to be left out.
@@ -12,14 +12,12 @@ import gc
 import sys
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import count
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
 import anyio
-import httpx
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -41,7 +39,6 @@ BOAT = Text2Video(prompt="A paper boat")
 FAULTY = 1_000
 WAITED = 100_000
 FLEET, AT_ONCE = 4_000, 1_000
-ENDLESS, SAMPLES = 100_000, 10
 
 
 class InstantServer:
@@ -149,55 +146,11 @@ async def lag() -> None:
     )
 
 
-def at_once() -> httpx.MockTransport:
-    """A server whose tasks have ended when they are created."""
-    ids = count()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        task = (
-            b'{"code":0,"data":{"task_id":"%d","task_status":"succeed","task_result":'
-            b'{"videos":[{"url":"https://files.test/0"}]}}}' % next(ids)
-        )
-        return httpx.Response(200, content=task)
-
-    return httpx.MockTransport(answer)
-
-
-def requests(number: int) -> Iterator[Text2Video]:
-    return (Text2Video(prompt=f"Boat {index}") for index in range(number))
-
-
-async def endless() -> None:
-    """Memory of map over requests from a generator; a million of them take a quarter of an hour."""
-    started, done, seen = time.perf_counter(), 0, list[tuple[int, int]]()
-    async with Kling(CometAPI(KEY), transport=at_once(), max_at_once=100) as kling:
-        async for _ in kling.map(requests(ENDLESS), max_at_once=100):
-            done += 1
-            if done % (ENDLESS // SAMPLES) == 0:
-                gc.collect()
-                seen.append((done, _resident()))
-                print(f"    {done:>9,} {seen[-1][1] / 1024:,.1f} MB", flush=True)
-    (first, low), (last, high) = seen[0], seen[-1]
-    slope = (high - low) * 1024 / (last - first)
-    print(
-        f"map over {ENDLESS:,} requests: {high / 1024:.0f} MB, {slope:+.1f} bytes a request from"
-        f" the first {first:,} on, so {slope * 1_000_000 / 2**20:+.0f} MB over a million;"
-        f" {time.perf_counter() - started:.0f} s"
-    )
-
-
-def _resident() -> int:
-    """Kilobytes in memory now."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
 BENCHMARKS: dict[str, Callable[[], Awaitable[None]]] = {
     "faults": faults,
     "memory": memory,
     "work": work,
     "lag": lag,
-    "map": endless,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the journal costs: `kling.batch` without files against `kling.map`.
+"""(h) What the journal costs: `kling.batch` without files against `kling.map`.
 
 Run: python benchmarks/journal.py
 

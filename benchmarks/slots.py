@@ -1,4 +1,4 @@
-"""How well the slots learn an account's limit: creates refused, slots filled, time lost.
+"""(f) How well the slots learn an account's limit: creates refused, slots filled, time lost.
 
 Run: python benchmarks/slots.py
 

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+OURS = ["kling_async, KlingAI", "kling_async, CometAPI"]
+"""Whom the benchmarks measure where no peers are installed."""
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
@@ -85,3 +87,46 @@ def test_telemetry_prints_its_table(
     main()
 
     assert "bytes each" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("name", ["asking", "tasks"])
+def test_benchmark_of_waiting_prints_a_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    module = runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"))
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "2"])
+    monkeypatch.setitem(module["main"].__globals__, "contenders", lambda: OURS)
+    monkeypatch.setitem(module["main"].__globals__, "ROUNDS", 1)
+
+    module["main"]()
+
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows][2:4] == OURS
+
+
+@pytest.mark.real_time
+@pytest.mark.long
+def test_billing_bills_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "billing.py"))["main"]
+    monkeypatch.setitem(main.__globals__, "contenders", lambda: OURS)
+
+    main()
+
+    _, _, _, *rows = capsys.readouterr().out.splitlines()
+    cells = [row.split("  ") for row in rows]
+    assert [[cell.strip() for cell in row if cell][1] for row in cells] == ["1 result"] * 9
+
+
+@pytest.mark.real_time
+def test_endless_prints_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "endless.py"))["main"]
+    monkeypatch.setattr(sys, "argv", ["endless.py", "20"])
+
+    main()
+
+    assert "map over 20 requests" in capsys.readouterr().out
