@@ -137,10 +137,10 @@ class Downloader:
             raise DownloadError(f"cannot save {file.path}: {error}") from error
 
     async def _fill(self, part: Part, file: _File, progress: _Progress) -> None:
-        fetch, buffer = self._fetch(file, part), bytearray()
+        fetch, buffer, size = self._fetch(file, part), list[bytes](), 0
 
         async def flush() -> None:
-            data = bytes(buffer)
+            data = b"".join(buffer)
             buffer.clear()  # first: whoever is cancelled while they are written flushes again
             if data:
                 await _to_the_end(partial(part.add, data))
@@ -150,10 +150,13 @@ class Downloader:
                 async for at, piece in pieces:
                     if at == 0:
                         buffer.clear()
+                        size = 0
                         await _to_the_end(partial(part.begin, fetch.head))
-                    buffer += piece
+                    buffer.append(piece)
+                    size += len(piece)
                     progress.tell(len(piece), fetch)
-                    if len(buffer) >= _BUFFER:
+                    if size >= _BUFFER:
+                        size = 0
                         await flush()
         except BaseException:
             with anyio.CancelScope(shield=True), suppress(OSError):

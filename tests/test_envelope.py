@@ -336,7 +336,7 @@ def test_only_what_is_news_is_decoded() -> None:
     ]
 
 
-@pytest.mark.parametrize(("task_id", "told"), [("8", ""), ("7", "7"), (7, "7")])
+@pytest.mark.parametrize(("task_id", "told"), [("8", ""), ("7", "7"), (7, "7")], ids=repr)
 def test_strangers_keep_their_places(task_id: str | int, told: str) -> None:
     held = {"7": TaskState("7", UNKNOWN)}
 
