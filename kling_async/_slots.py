@@ -64,10 +64,11 @@ class Gate:
     Without a limit it learns one:
 
     - Few creates are on the wire at first, more as more tasks are in progress.
-    - A refusal closes the gate at the number in progress when that create was sent. From
-      then on each task that ends opens its own slots and no more.
+    - A refusal closes the gate at the number in progress when that create was sent, or at
+      those that were accepted since. From then on each task that ends opens its own slots
+      and no more.
     - After a quiet while one create more is tried. If it is refused, or the next one is,
-      the following while is twice as long; if not, a quarter.
+      the following while is twice as long; if not, a quarter, and twice as many fit.
     - A refusal without a try means that others have taken slots, or given fewer: the
       whiles begin anew.
     """
@@ -89,6 +90,8 @@ class Gate:
         self._entered = 0
         self._round = 0
         self._trying: Ticket | None = None
+        self._accepted = 0
+        """Slots of the tasks that are known to be there."""
         self._wins = 0
         """Tries that went well since the last refusal."""
         self._quiet = self._pause = settings.quiet
@@ -145,20 +148,28 @@ class Gate:
     def accept(self, ticket: Ticket) -> None:
         """The create came back with a task."""
         self.on_the_wire -= 1
-        ticket.stage = "running"
-        self.members.add(ticket)
-        if ticket is self._trying and self.ceiling is not None:
+        self._run(ticket)
+        if self.ceiling is None:
+            return
+        if ticket.round < self._round:  # it was sent with one that was refused, and fitted
+            self.ceiling = max(self.ceiling, self._accepted)
+        if ticket is self._trying:
             self._trying = None
-            self.ceiling = min(self.ceiling, ticket.below) + ticket.weight
             # An end that was not noticed yet lets a try through: only the second in a row
-            # proves that there is more room.
+            # proves that there is more room, and then so much more is tried.
+            found = min(self.ceiling, ticket.below) + ticket.weight * 2**self._wins
+            self.ceiling = found if self.limit is None else min(found, self.limit)
             self._wins += 1
             self._pause = max(self._pause / 4, self._settings.quiet / 4)
 
-    def adopt(self, ticket: Ticket) -> None:
-        """A task that runs already, from a token: it takes its slots, room or not."""
+    def _run(self, ticket: Ticket) -> None:
         ticket.stage = "running"
         self.members.add(ticket)
+        self._accepted += ticket.weight
+
+    def adopt(self, ticket: Ticket) -> None:
+        """A task that runs already, from a token: it takes its slots, room or not."""
+        self._run(ticket)
         self.running += ticket.weight
 
     def refuse(self, ticket: Ticket, now: float) -> None:
@@ -171,7 +182,9 @@ class Gate:
             self._lengthen(tried=ticket is self._trying or self._wins == 1)
         if ticket is self._trying:
             self._trying = None
-        self.ceiling = ticket.below if self.ceiling is None else min(self.ceiling, ticket.below)
+        # Of those that were sent together the first may be refused, and the others fit.
+        fits = max(ticket.below, self._accepted)
+        self.ceiling = fits if self.ceiling is None else min(self.ceiling, fits)
         self._wins = 0
         self._pause = self._quiet * self._random.uniform(0.9, 1.1)
         self._since = now
@@ -195,6 +208,8 @@ class Gate:
                 self._trying = None
         if ticket.stage in ("wire", "running"):
             self.running -= ticket.weight
+        if ticket.stage == "running":
+            self._accepted -= ticket.weight
         self.members.discard(ticket)
         ticket.stage = "gone"
 

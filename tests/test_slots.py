@@ -129,8 +129,20 @@ def test_accepted_tries_come_ever_faster() -> None:
         waits.append(account.gate.wait(account.now))
         account.sleep(waits[-1] or 0)
 
-    assert waits == [60, 15, 15, 15]
+    assert waits == [60, 15, 15]
     assert account.gate.ceiling == 9
+    assert account.refused == 6
+
+
+def test_far_larger_limit_is_found_in_minutes() -> None:
+    account = Account(20)
+    account.queue(5000)
+    account.parallel = 400
+    before = account.refused
+    account.watch(600)
+
+    assert account.gate.ceiling == 400
+    assert account.refused - before < 60
 
 
 def test_try_that_slipped_through_counts_as_refused() -> None:
@@ -250,6 +262,23 @@ def test_refused_ones_keep_their_order() -> None:
         account.gate.refuse(ticket, account.now)
 
     assert list(account.gate.queue) == [first, second, third]
+
+
+@pytest.mark.parametrize("refused_at", [0, 3, 7])
+def test_first_of_those_sent_together_may_be_the_one_refused(refused_at: int) -> None:
+    account = Account(7)
+    for _ in range(8):
+        account.gate.enter(Ticket(account.gate, 1))
+    first, *others = account.sent()
+    for ticket in others[:refused_at]:
+        account.gate.accept(ticket)
+    account.gate.refuse(first, account.now)
+    for ticket in others[refused_at:]:
+        account.gate.accept(ticket)
+
+    assert account.gate.ceiling == 7
+    account.end(1)
+    assert account.gate.running == 7
 
 
 def test_refusal_with_resumed_tasks_never_raises_the_limit() -> None:
