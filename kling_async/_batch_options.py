@@ -1,4 +1,4 @@
-"""Options: what the caller of a batch has chosen, and what a batch needs of its client."""
+"""Options: what the caller of a batch has chosen."""
 
 from __future__ import annotations
 
@@ -6,33 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from ._errors import ConfigurationError
 from ._results import FromState
 from ._task import Task
 from .endpoints import Request
-from .providers import Provider
 
 T = TypeVar("T")
 ResultT = TypeVar("ResultT", bound=FromState)
-
-
-class Client(Protocol):
-    """What a batch needs of the client to go on with tasks of an earlier run."""
-
-    @property
-    def provider(self) -> Provider:
-        """Whose tokens they are."""
-        ...
-
-    def task(self, token: str) -> Task[Any]:
-        """The task of a token."""
-        ...
-
-    async def settle(self, token: str) -> Task[Any]:
-        """The task of a create whose answer was lost, if it can be found."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

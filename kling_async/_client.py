@@ -25,6 +25,7 @@ from ._environment import provider_in
 from ._errors import SubmissionUnknown, TaskNotFound
 from ._events import Hook, Hooks
 from ._handles import ENDPOINTS, Handles
+from ._intent import Intent
 from ._journal import Journal
 from ._map import Outcomes
 from ._outcome import Outcome
@@ -169,7 +170,9 @@ class Kling:
         """
         return self._waiting.calls.hear(callback)
 
-    async def submit(self, request: Request[ResultT], *, resend: bool = False) -> Task[ResultT]:
+    async def submit(
+        self, request: Request[ResultT], *, resend: bool = False, intent: Intent | None = None
+    ) -> Task[ResultT]:
         """Create a task, exactly once, and return its handle as soon as it is accepted.
 
         It waits for a slot first, where the account's are taken.
@@ -177,12 +180,13 @@ class Kling:
         Args:
             resend: Send a second create where the fate of the first cannot be found out.
                 It may be paid for twice.
+            intent: For `kling_async.engines`, which know more of the create.
 
         Raises:
             RequestRefused: The provider would refuse it; nothing was sent.
             SubmissionUnknown: It was sent, and nobody can say whether a task came of it.
         """
-        creation = await self._submitter.begin(request, resend=resend)
+        creation = await self._submitter.begin(request, resend=resend, intent=intent)
         return await creation.submit()
 
     async def run(

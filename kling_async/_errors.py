@@ -20,6 +20,7 @@ KlingError
   x BatchStopped          a batch that submits no more; its cause says why
   x RequestChanged        a row of a journal that was another request before
                           (also ValueError)
+  x IntentExpired         an engine's step that waited too long to create anything
   x CallbackRefused       a callback that is none of Kling's
 """
 
@@ -272,6 +273,12 @@ class RequestChanged(KlingError, ValueError):
     """The row of this key was another request before; the row stays as it was."""
 
     advice = "Give the new request a key of its own, or the old one back."
+
+
+class IntentExpired(KlingError):
+    """A create was not sent, as what was written down of it had become too old."""
+
+    advice = "Journal another intent and submit by that one."
 
 
 class BatchStopped(KlingError):

@@ -38,6 +38,7 @@ class Intent:
         "external_task_id",
         "is_queued",
         "is_wanted",
+        "late",
         "left_before",
         "lost",
         "noted",
@@ -52,6 +53,7 @@ class Intent:
         *,
         body: dict[str, Any] | None = None,
         left_before: float | None = None,
+        late: float = 0.0,
         notes: Notes | None = None,
     ) -> None:
         self.external_task_id = external_task_id
@@ -60,6 +62,8 @@ class Intent:
         """What is sent, where that was made already."""
         self.left_before = left_before
         """Seconds since an earlier process may have sent it; None: none has."""
+        self.late = late
+        """Seconds from now in which that process may still send it."""
         self.notes = notes or Notes()
         self.noted = False
         """It is written down that it may be sent."""

@@ -11,6 +11,7 @@ from ._errors import (
     ConfigurationError,
     ConnectFailed,
     DuplicateTaskId,
+    IntentExpired,
     JournalError,
     KlingError,
     RateLimited,
@@ -49,7 +50,13 @@ def created_nothing(error: KlingError) -> bool:
         return isinstance(error.code, int) and 1000 <= error.code < 2000
     # A journal that cannot take the intent, or an id it refuses: nothing was sent.
     return isinstance(
-        error, ConnectFailed | ConfigurationError | JournalError | RequestRefused | APIError
+        error,
+        ConnectFailed
+        | ConfigurationError
+        | IntentExpired
+        | JournalError
+        | RequestRefused
+        | APIError,
     )
 
 

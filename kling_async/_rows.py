@@ -26,7 +26,7 @@ import anyio.to_thread
 
 from ._announcer import Announcer
 from ._attempt import Attempt, Stage
-from ._batch_options import Client, Options
+from ._batch_options import Options
 from ._budget import Budget
 from ._contact import Contact
 from ._download import Downloader, check_folder
@@ -40,10 +40,11 @@ from ._outcome import BatchOutcome, Outcome
 from ._poller import Poller
 from ._results import FromState, VideoResult
 from ._source import each
+from ._steps import Client, settle, written
 from ._submitter import Creation, Submitter
 from ._task import Task
 from ._token import Token
-from ._verdict import LOOK_AGAIN, PUT_RIGHT, is_final, read_again, stops_all, written
+from ._verdict import LOOK_AGAIN, PUT_RIGHT, facts_of, is_final, read_again, stops_all
 from .endpoints import Request
 
 ResultT = TypeVar("ResultT", bound=FromState)
@@ -237,11 +238,9 @@ class Rows(Generic[ResultT]):
     ) -> Creation[ResultT]:
         if "external_task_id" in body:
             body["external_task_id"] = entry.external_id
-        ticket = await self._submitter.slot(request)
         notes = self._notes(entry)
         intent = Intent(entry.external_id, body=body, left_before=left_before, notes=notes)
-        submit, resend = self._submitter.submit, self._options.resend
-        return Creation(intent, partial(submit, request, ticket, intent=intent, resend=resend))
+        return await self._submitter.begin(request, resend=self._options.resend, intent=intent)
 
     def _notes(self, entry: Entry) -> EntryNotes:
         return EntryNotes(self._journal, entry, self._journal_failed, self._announce)
@@ -259,17 +258,7 @@ class Rows(Generic[ResultT]):
         model_name = entry.row.request.get("model_name")
         name = self._client.provider.name
         token = Token(name, entry.row.endpoint, entry.external_id, model_name).text()
-        try:
-            task: Task[ResultT] = await self._client.settle(token)
-        except KlingError as error:
-            if isinstance(error, SubmissionUnknown):
-                raise
-            raise SubmissionUnknown(
-                f"what became of its create cannot be found out now: {error.message}",
-                external_task_id=entry.external_id,
-                token=token,
-                provider=name,
-            ) from error
+        task: Task[ResultT] = await settle(self._client, token, entry.external_id)
         await self._notes(entry).created(task.state, task.token)
         await self._announcer.tell(task)
         return task
@@ -320,9 +309,10 @@ class Rows(Generic[ResultT]):
         self, entry: Entry, outcome: Outcome[ResultT], units: Decimal | None
     ) -> Outcome[ResultT]:
         if entry.stage not in (Stage.SUCCEEDED, Stage.SAVED):
-            result = cast("VideoResult", outcome.result).model_dump(mode="json")
+            assert outcome.result is not None
+            facts = written(outcome.result)
             await self._keep(
-                self._journal.succeeded(entry.external_id, result, units, now=time.time())
+                self._journal.succeeded(entry.external_id, facts, units, now=time.time())
             )
             entry.stage = Stage.SUCCEEDED
         if self._out is None or entry.stage is Stage.SAVED:
@@ -342,7 +332,7 @@ class Rows(Generic[ResultT]):
         return outcome
 
     async def _failed(self, entry: Entry, error: KlingError) -> Decimal | None:
-        facts, now = written(error), time.time()
+        facts, now = facts_of(error), time.time()
         if entry.stage is None:  # the server refused to make it
             await self._keep(self._journal.refused(entry.row, entry.external_id, facts, now=now))
             return Decimal(0)

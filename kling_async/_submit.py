@@ -37,6 +37,7 @@ from ._errors import (
     AnswerLost,
     ConnectFailed,
     DuplicateTaskId,
+    IntentExpired,
     KlingError,
     RateLimited,
     ServerError,
@@ -118,6 +119,8 @@ def submission(rules: Rules, random: Random) -> Protocol:
         if isinstance(outcome, TaskState):
             return outcome
         assert outcome is not None
+        if isinstance(outcome, IntentExpired):
+            raise outcome  # not sent; an earlier one that was lost is certainly not there
         if isinstance(outcome, DuplicateTaskId):
             return (yield from _adopt(rules, random, outcome, lost))
         if not created_nothing(outcome):

@@ -207,7 +207,7 @@ class Submitter:
             external_task_id=external_id,
             answers_look_ups=self._abilities.answers_look_ups,
             trusts_not_found=self._abilities.trusts_not_found,
-            on_the_wire=self._timeouts.total,
+            on_the_wire=self._timeouts.total + intent.late,
             retries=self._retries,
             resend=resend,
             asks_first=asks_first,

@@ -46,7 +46,7 @@ def stops_all(error: BaseException | None) -> TypeGuard[KlingError]:
     return isinstance(error, _STOPS_ALL)
 
 
-def written(error: KlingError) -> dict[str, Any]:
+def facts_of(error: KlingError) -> dict[str, Any]:
     """What a journal keeps of an error."""
     return {
         "type": type(error).__name__,

@@ -19,7 +19,7 @@ _OTHER_LIMITS = "If what its pages say is out of date, give the provider other l
 
 ResultT_co = TypeVar("ResultT_co", bound=FromState, covariant=True)
 
-Encode = Callable[[MediaSource, MediaRules, str], str]
+Encode = Callable[[MediaSource, MediaRules, str], object]
 """Turns one media source into what is sent; gets its rules and the field's name."""
 
 
@@ -123,9 +123,16 @@ class Request(BaseModel, Generic[ResultT_co]):
         yield from ()
 
     def _wire(self, encode: Encode) -> dict[str, Any]:
+        fields = self.plain(encode)
+        extra = fields.pop("extra", {})
+        return {**fields, **extra}
+
+    def plain(self, encode: Encode) -> dict[str, Any]:
+        """The fields that are set, as plain data, with media as *encode* gives them."""
         shared = [name for name in Request.model_fields if name != "extra"]
         own = [name for name in type(self).model_fields if name not in Request.model_fields]
-        return {**_wire(self, [*own, *shared], encode, ""), **self.extra}
+        extra = {"extra": dict(self.extra)} if self.extra else {}
+        return {**_wire(self, [*own, *shared], encode, ""), **extra}
 
     def check(self, limits: Limits) -> list[str]:
         """Refuse what the provider or the model would refuse; return what is only doubtful."""
