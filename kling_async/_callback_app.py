@@ -6,13 +6,12 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
 
 from ._callback import LARGEST_BODY, Callback, read
-from ._client import Kling
 from ._errors import CallbackRefused, ConfigurationError
 from ._signature import Signatures
 
@@ -29,12 +28,20 @@ _READ_AT_ONCE = 32
 _PIECES = 256
 
 
+class Hears(Protocol):
+    """Who is told of callbacks; a client, most often."""
+
+    def hear(self, callback: Callback) -> bool:
+        """Whether it is about a task of its own."""
+        ...
+
+
 class CallbackApp:
     """Answers POST with 200, or with what is wrong and nothing else."""
 
     def __init__(
         self,
-        kling: Kling,
+        kling: Hears,
         signatures: Signatures,
         path_token: bytes | None,
         on_unknown: OnUnknown | None,
@@ -100,7 +107,7 @@ class CallbackApp:
 
 
 def callback_app(
-    kling: Kling,
+    kling: Hears,
     *,
     secrets: str | Iterable[str] = (),
     path_token: str | None = None,

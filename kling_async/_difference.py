@@ -21,13 +21,14 @@ def changes(old: object, new: object, path: str = "") -> Generator[str, None, No
         yield f"{path}: {_shown(old, new)} before, {_shown(new, old)} now"
 
 
-def refuse_changes(own_id: str, old: object, new: object) -> None:
+def refuse_changes(
+    own_id: str, old: object, new: object, *, what: str = "external_task_id"
+) -> None:
     """Raise if the task of an id of the caller's own was another request."""
     if old != new:
         raise RequestChanged(
-            f"external_task_id {own_id!r} was another request before:"
-            f" {'; '.join(changes(old, new))}",
-            advice="Give the new request an id of its own.",
+            f"{what} {own_id!r} was another request before: {'; '.join(changes(old, new))}",
+            advice="Give the new request one of its own.",
         )
 
 

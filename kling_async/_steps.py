@@ -99,7 +99,7 @@ async def submit_or_adopt(
         SubmissionUnknown: A task may exist, and the server cannot be asked or trusted: to
             send again might pay twice. `settle` looks for it.
     """
-    named = request.model_copy(update={"external_task_id": external_task_id})
+    named = request.named(external_task_id)
     task = await kling.submit(named, intent=None if intent is None else _taken(intent))
     return task.token
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 import kling_async
 import kling_async.emulator
+import kling_async.engines.dbos
 import kling_async.otel
 import kling_async.testing
 import kling_async.webhooks

@@ -17,6 +17,7 @@ DOORS = ["kling_async"] + [
     for module in pkgutil.iter_modules(kling_async.__path__)
     if not module.name.startswith("_")
 ]
+DOORS.append("kling_async.engines.dbos")
 
 
 @pytest.fixture(params=DOORS)

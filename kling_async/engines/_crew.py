@@ -1,0 +1,146 @@
+"""Crew: what a process has to work with for one account, and the steps that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from kling_async._background import Signal
+from kling_async._client import Kling
+from kling_async._errors import IntentExpired, KlingError, SubmissionUnknown, TaskTimeout
+from kling_async._parcel import unpack
+from kling_async._steps import download, intend, settle, submit_or_adopt, wait
+from kling_async.engines._failure import passes, stored
+from kling_async.engines._names import Names
+
+_LOG = logging.getLogger("kling_async")
+
+_DOWNLOADS = (0.0, 10.0, 60.0)
+_PAUSE = 30.0
+
+Order = dict[str, Any]
+"""What a job is made of, as the database has it: account, key, request, and where to save."""
+Answer = dict[str, Any]
+"""What a step has come to."""
+
+
+@dataclass(eq=False)
+class Crew:
+    """What a worker has for one account."""
+
+    names: Names
+    kling: Kling
+    callback_url: str | None
+    patience: float
+    """Seconds in which a callback may be missing before the task is asked about."""
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    """The workflows that run here."""
+
+    async def intend(self, pause: float) -> Answer:
+        """Wait, then say that a create may leave."""
+        await anyio.sleep(pause)
+        return await intend()
+
+    async def submit(self, order: Order, intent: Answer) -> Answer:
+        """Look the task up, and make it if there is none."""
+        try:
+            request = unpack(order["request"])
+            if request.callback_url is None:
+                request = request.model_copy(update={"callback_url": self.callback_url})
+            token = await submit_or_adopt(self.kling, request, order["key"], intent=intent)
+        except IntentExpired:
+            return {"again": None}
+        except SubmissionUnknown as error:
+            return {"unknown": stored(error)}
+        except (KlingError, ValueError, OSError) as error:
+            if isinstance(error, KlingError) and passes(error):
+                _LOG.warning("job %s: not submitted yet: %s", order["key"], error)
+                return {"again": stored(error)}
+            return {"error": stored(error)}
+        return {"token": token, "is_called": self.callback_url is not None}
+
+    async def settle(self, order: Order, unknown: Answer, pause: float) -> Answer:
+        """Wait, then look for a task whose create was lost."""
+        await anyio.sleep(pause)
+        token: str = unknown["data"]["token"]
+        try:
+            task = await settle(self.kling, token, order["key"])
+        except SubmissionUnknown as error:
+            return {"unknown": stored(error)}
+        return {"token": task.token, "is_called": False}
+
+    async def look(self, token: str) -> Answer:
+        """Ask once, as somebody says that the task has ended."""
+        try:
+            return {"result": await wait(self.kling, token, timeout=0)}
+        except TaskTimeout:
+            return {}
+        except KlingError as error:
+            return {} if passes(error) else {"error": stored(error)}
+
+    async def wait(self, token: str) -> Answer:
+        """Wait for the end, however long; what is paid for is not given up for an outage."""
+        while True:
+            try:
+                return {"result": await wait(self.kling, token)}
+            except KlingError as error:
+                if not passes(error):
+                    return {"error": stored(error)}
+                _LOG.warning("%s cannot be asked about: %s", token, error)
+            await anyio.sleep(_PAUSE)
+
+    async def save(self, order: Order, result: Answer) -> Answer:
+        """Save the files; a file that is there is the same one, from before a stop."""
+        failure: Answer = {}
+        for pause in _DOWNLOADS:
+            await anyio.sleep(pause)
+            try:
+                return {"files": await download(self.kling, result, order["to"], overwrite=True)}
+            except (KlingError, OSError) as error:
+                _LOG.warning("job %s: not saved yet: %s", order["key"], error)
+                failure = stored(error)
+        return {"error": failure}
+
+    async def leave(self) -> None:
+        """Stop what runs here at once: its journal says where others are to go on."""
+        while self.tasks:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.wait(list(self.tasks))
+
+
+_crews: dict[str, Crew] = {}
+_changed = Signal()
+
+
+@asynccontextmanager
+async def on_duty(crew: Crew) -> AsyncGenerator[None]:
+    """Workflows of its account are carried out here, as long as the block lasts."""
+    _crews[crew.names.account] = crew
+    _changed.ring()
+    try:
+        yield
+    finally:
+        del _crews[crew.names.account]
+        with anyio.CancelScope(shield=True):
+            await crew.leave()
+
+
+@asynccontextmanager
+async def at_work(account: str) -> AsyncGenerator[Crew]:
+    """The crew that carries this workflow out; one that comes too early, or too late, waits."""
+    while (crew := _crews.get(account)) is None:
+        await _changed.wait()
+    task = asyncio.current_task()
+    assert task is not None
+    crew.tasks.add(task)
+    try:
+        yield crew
+    finally:
+        crew.tasks.discard(task)

@@ -1,0 +1,84 @@
+"""Executor: the DBOS of this process, its own or that of an app it is a guest in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import anyio
+import anyio.to_thread
+from dbos import DBOS, DBOSPortableJSONSerializer
+
+from kling_async._errors import ConfigurationError
+from kling_async.engines._names import Names
+
+_LOG = logging.getLogger("kling_async")
+
+_CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Who carries workflows out here."""
+
+    id: str
+    version: str
+
+
+_running: list[str] = []
+
+
+@asynccontextmanager
+async def launched(
+    url: str, application: str, version: str, names: Names
+) -> AsyncGenerator[Executor]:
+    """DBOS for this account alone, by an id that no other start of a process has."""
+    if _running:
+        raise ConfigurationError(
+            f"account {_running[0]!r} has a worker in this process, and DBOS is one a process",
+            advice="Start a process for each, or run DBOS yourself and attach to it.",
+        )
+    _running.append(names.account)
+    try:
+        executor = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        DBOS(
+            config={
+                "name": application,
+                "system_database_url": url,
+                "application_version": version,
+                "executor_id": executor,
+                "serializer": DBOSPortableJSONSerializer(),
+                "sys_db_pool_size": _CONNECTIONS,
+                "log_level": logging.getLevelName(_LOG.getEffectiveLevel()),
+            }
+        )
+        try:
+            DBOS.listen_queues(names.queues)
+            # Here and not in a thread: workflows run in the loop that it is called in.
+            DBOS.launch()
+            yield Executor(executor, version)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(DBOS.destroy)
+    finally:
+        _running.clear()
+
+
+def attached() -> Executor:
+    """The DBOS that an app has launched in this process."""
+    executor, version = str(DBOS.executor_id), str(DBOS.application_version)
+    if executor in ("", "local"):
+        raise ConfigurationError(
+            "DBOS has no executor_id of its own here, so that its work cannot be told from others'",
+            advice="DBOS(config={..., 'executor_id': uuid4().hex}): a new one at every start.",
+        )
+    if not version:
+        raise ConfigurationError(
+            "DBOS is not launched", advice="Call DBOS.launch() before fleet.worker()."
+        )
+    return Executor(executor, version)

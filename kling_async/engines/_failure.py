@@ -1,0 +1,52 @@
+"""Failures: errors of the package as an engine stores them, and as errors again."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, cast
+
+from dbos import PortableWorkflowError
+
+from kling_async._errors import AuthenticationError, BalanceExhausted, KlingError, PermissionDenied
+from kling_async._retry import is_transient
+
+_FACTS = ("status", "request_id", "provider", "task_id", "external_task_id", "token", "advice")
+_PUT_RIGHT = (AuthenticationError, BalanceExhausted, PermissionDenied)
+
+
+def stored(error: Exception) -> dict[str, Any]:
+    """What is kept of an error, as JSON."""
+    facts = {name: getattr(error, name, None) for name in _FACTS}
+    return {
+        "name": type(error).__name__,
+        "message": error.message if isinstance(error, KlingError) else str(error),
+        "code": getattr(error, "code", None),
+        "data": {name: value for name, value in facts.items() if value is not None},
+    }
+
+
+def failed(facts: dict[str, Any]) -> PortableWorkflowError:
+    """What a workflow raises to end with that error."""
+    return PortableWorkflowError(**facts)
+
+
+def raised(error: object) -> Exception:
+    """The error that a workflow ended with, as it was; a defect's is only described."""
+    if not isinstance(error, PortableWorkflowError):
+        return KlingError(f"the job broke off: {error!r}")
+    kind = next((each for each in _kinds(KlingError) if each.__name__ == error.name), None)
+    if kind is None:
+        return KlingError(f"the job broke off: {error.name}: {error.message}")
+    facts = cast("dict[str, Any]", error.data)
+    return kind(error.message, code=error.code, **facts)
+
+
+def passes(error: KlingError) -> bool:
+    """Whether the same may succeed later, perhaps after somebody has put the account right."""
+    return is_transient(error) or isinstance(error, _PUT_RIGHT)
+
+
+def _kinds(kind: type[KlingError]) -> Generator[type[KlingError], None, None]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
