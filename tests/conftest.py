@@ -51,9 +51,32 @@ def blocking_calls_are_errors() -> Iterator[None]:
         del watch.functions[name]
     sleep = BlockBusterFunction(None, "time.sleep")
     watch.functions["time.sleep"] = sleep
+    # DBOS is launched in the loop, and knows no other way to find it.
+    for function in watch.functions.values():
+        function.can_block_in("dbos/_dbos.py", {"_launch", "__init__"})
     watch.activate()
     yield
     watch.deactivate()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A throw-away PostgreSQL server."""
+    from tests.postgres import newest, running
+
+    programs = newest()
+    if programs is None:
+        reason = "no PostgreSQL here: scripts/install-postgres"
+        (pytest.fail if {"CI", "WHOLE"} & os.environ.keys() else pytest.skip)(reason)
+    with running(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Any) -> str:
+    """The address of a new database in it."""
+    url: str = postgres.new()
+    return url
 
 
 @pytest.fixture(autouse=True)

@@ -121,3 +121,16 @@ def running(programs: Path) -> Generator[Postgres]:
             postgres.stop(immediate=True)
     finally:
         shutil.rmtree(folder)
+
+
+def dump(url: str) -> str:
+    """All that the database holds, as text."""
+    rows: list[str] = []
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables"
+            " WHERE table_schema = 'dbos'"
+        ).fetchall()
+        for (table,) in tables:
+            rows += map(repr, connection.execute(f"SELECT * FROM {table}".encode()).fetchall())
+    return "\n".join(rows)

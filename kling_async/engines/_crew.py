@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,21 +107,19 @@ class Crew:
                 failure = stored(error)
         return {"error": failure}
 
-    async def leave(self) -> None:
-        """Stop what runs here at once: its journal says where others are to go on."""
-        while self.tasks:
-            for task in self.tasks:
-                task.cancel()
-            await asyncio.wait(list(self.tasks))
-
 
 _crews: dict[str, Crew] = {}
+_waiting: set[asyncio.Task[Any]] = set()
+"""Workflows that came when no crew was there."""
 _changed = Signal()
 
 
 @asynccontextmanager
 async def on_duty(crew: Crew) -> AsyncGenerator[None]:
-    """Workflows of its account are carried out here, as long as the block lasts."""
+    """Workflows of its account are carried out here, as long as the block lasts.
+
+    At its end they stop at once: their journal says where others are to go on.
+    """
     _crews[crew.names.account] = crew
     _changed.ring()
     try:
@@ -129,18 +127,37 @@ async def on_duty(crew: Crew) -> AsyncGenerator[None]:
     finally:
         del _crews[crew.names.account]
         with anyio.CancelScope(shield=True):
-            await crew.leave()
+            await _stop(crew.tasks)
+
+
+async def dismiss() -> None:
+    """Stop what came too late for any crew."""
+    await _stop(_waiting)
 
 
 @asynccontextmanager
 async def at_work(account: str) -> AsyncGenerator[Crew]:
     """The crew that carries this workflow out; one that comes too early, or too late, waits."""
     while (crew := _crews.get(account)) is None:
-        await _changed.wait()
+        with _listed(_waiting):
+            await _changed.wait()
+    with _listed(crew.tasks):
+        yield crew
+
+
+@contextmanager
+def _listed(tasks: set[asyncio.Task[Any]]) -> Generator[None]:
     task = asyncio.current_task()
     assert task is not None
-    crew.tasks.add(task)
+    tasks.add(task)
     try:
-        yield crew
+        yield
     finally:
-        crew.tasks.discard(task)
+        tasks.discard(task)
+
+
+async def _stop(tasks: set[asyncio.Task[Any]]) -> None:
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(list(tasks))

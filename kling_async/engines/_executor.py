@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -15,6 +17,7 @@ import anyio.to_thread
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from kling_async._errors import ConfigurationError
+from kling_async.engines._crew import dismiss
 from kling_async.engines._names import Names
 
 _LOG = logging.getLogger("kling_async")
@@ -33,11 +36,16 @@ class Executor:
 _running: list[str] = []
 
 
+def started(version: str) -> Executor:
+    """An id that no other process has, nor this one when it is started again."""
+    return Executor(f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}", version)
+
+
 @asynccontextmanager
 async def launched(
-    url: str, application: str, version: str, names: Names
-) -> AsyncGenerator[Executor]:
-    """DBOS for this account alone, by an id that no other start of a process has."""
+    url: str, application: str, executor: Executor, names: Names
+) -> AsyncGenerator[None]:
+    """DBOS for this account alone, as long as the block lasts."""
     if _running:
         raise ConfigurationError(
             f"account {_running[0]!r} has a worker in this process, and DBOS is one a process",
@@ -45,13 +53,12 @@ async def launched(
         )
     _running.append(names.account)
     try:
-        executor = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         DBOS(
             config={
                 "name": application,
                 "system_database_url": url,
-                "application_version": version,
-                "executor_id": executor,
+                "application_version": executor.version,
+                "executor_id": executor.id,
                 "serializer": DBOSPortableJSONSerializer(),
                 "sys_db_pool_size": _CONNECTIONS,
                 "log_level": logging.getLevelName(_LOG.getEffectiveLevel()),
@@ -61,10 +68,13 @@ async def launched(
             DBOS.listen_queues(names.queues)
             # Here and not in a thread: workflows run in the loop that it is called in.
             DBOS.launch()
-            yield Executor(executor, version)
+            yield
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(DBOS.destroy)
+                # It has made its own threads the loop's, and they are gone.
+                asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+                await dismiss()
     finally:
         _running.clear()
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypedDict
 
 import anyio
@@ -14,6 +15,7 @@ import anyio.to_thread
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 from dbos import error as dbos_error
 
+from kling_async._background import Background, Work
 from kling_async._callback import Callback
 from kling_async._callback_app import CallbackApp, callback_app
 from kling_async._client import Kling
@@ -21,8 +23,8 @@ from kling_async._difference import refuse_changes
 from kling_async._errors import ConfigurationError, RequestRefused
 from kling_async._parcel import pack
 from kling_async.endpoints import Request
-from kling_async.engines._crew import Crew, on_duty
-from kling_async.engines._executor import attached, launched
+from kling_async.engines._crew import Crew, Order, on_duty
+from kling_async.engines._executor import attached, launched, started
 from kling_async.engines._job import Job, Jobs, JobState, order_of
 from kling_async.engines._names import TASK, TOPIC, Names
 from kling_async.engines._presence import presence
@@ -176,11 +178,7 @@ class KlingDBOS:
             await self._register_queues(database)
             kling = await stack.enter_async_context(self._client())
             crew = Crew(self._names, kling, self._callback_url, self._patience)
-            if self._attach:
-                executor = attached()
-            else:
-                start = launched(self._url, self._application, self._version, self._names)
-                executor = await stack.enter_async_context(start)
+            executor = attached() if self._attach else started(self._version)
             shown = await stack.enter_async_context(
                 presence(
                     self._url,
@@ -198,18 +196,20 @@ class KlingDBOS:
                 beat=self._beat,
                 most=self._take_overs,
             )
-            group = await stack.enter_async_context(anyio.create_task_group())
-            group.start_soon(recovery.beat)
-            group.start_soon(recovery.run)
+            duties: list[Work] = [recovery.beat, recovery.run]
             if self._keep is not None:
-                group.start_soon(retain, database, shown, self._names, self._keep)
-            try:
-                async with on_duty(crew):
-                    yield self
-            finally:
-                group.cancel_scope.cancel()
-                with anyio.CancelScope(shield=True):
-                    await recovery.give_back(executor.id)
+                duties.append(partial(retain, database, shown, self._names, self._keep))
+            for duty in map(Background, duties):
+                stack.push_async_callback(duty.stop)
+                duty.start()
+            # When nothing here takes anything on any more.
+            stack.push_async_callback(recovery.give_back, executor.id)
+            if not self._attach:
+                await stack.enter_async_context(
+                    launched(self._url, self._application, executor, self._names)
+                )
+            await stack.enter_async_context(on_duty(crew))
+            yield self
 
     async def submit(
         self,
@@ -237,12 +237,8 @@ class KlingDBOS:
                 field="external_task_id",
                 advice="The key is the external_task_id of its task: leave that one out.",
             )
-        order: dict[str, Any] = {
-            "account": self._names.account,
-            "key": key,
-            "request": pack(request.named(key)),
-            "to": None if to is None else _absolute(to),
-        }
+        # Relative paths mean this process's folder, which the system is asked for.
+        order = await anyio.to_thread.run_sync(self._order, request, key, to)
         workflow_id = self._names.task(key)
         try:
             await link.database.enqueue_async(
@@ -259,7 +255,7 @@ class KlingDBOS:
             known = await link.database.list_workflows_async(workflow_ids=[workflow_id])
             for row in known:
                 old = order_of(row)
-                new = json.loads(json.dumps(order))
+                new: Order = json.loads(json.dumps(order))
                 refuse_changes(key, _shown(old), _shown(new), what="key")
         return Job(link.jobs, key)
 
@@ -301,18 +297,28 @@ class KlingDBOS:
         """
         return callback_app(_Nobody(), secrets=secrets, path_token=path_token, on_unknown=self.hear)
 
+    def _order(self, request: Request[Any], key: str, to: str | os.PathLike[str] | None) -> Order:
+        return {
+            "account": self._names.account,
+            "key": key,
+            "request": pack(request.named(key)),
+            "to": None if to is None else _absolute(to),
+        }
+
     # The database.
 
     async def _connect(self) -> _Link:
-        await anyio.to_thread.run_sync(DBOS.migrate, self._url)
-        database = DBOSClient(
+        database = await anyio.to_thread.run_sync(self._client_of_database)
+        watch = Watch(database, self._beat)
+        return _Link(database, Jobs(database, self._names, watch), watch)
+
+    def _client_of_database(self) -> DBOSClient:
+        DBOS.migrate(self._url)
+        return DBOSClient(
             system_database_url=self._url,
             serializer=DBOSPortableJSONSerializer(),
             application_name=self._application,
-            lazy=True,
         )
-        watch = Watch(database, self._beat)
-        return _Link(database, Jobs(database, self._names, watch), watch)
 
     async def _disconnect(self) -> None:
         link, self._link = self._opened_link(), None

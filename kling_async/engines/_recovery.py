@@ -21,6 +21,7 @@ _LOG = logging.getLogger("kling_async")
 _MISSES = 3
 _AT_ONCE = 50
 _SWEEP = 30.0
+_FAREWELL = 10.0
 
 
 class Recovery:
@@ -74,8 +75,12 @@ class Recovery:
 
     async def give_back(self, executor: str) -> None:
         """What this worker has not finished goes on elsewhere, at once."""
-        while rows := await self._left(executor):
-            await self._resume(rows)
+        try:
+            with anyio.CancelScope(shield=True), anyio.fail_after(_FAREWELL):
+                while rows := await self._left(executor):
+                    await self._resume(rows)
+        except Exception as error:
+            _LOG.warning("what is under way here is left to be taken over: %r", error)
 
     async def _look(self, now: float) -> None:
         if self._losses != self._presence.losses or now - self._swept >= _SWEEP:

@@ -1,0 +1,231 @@
+"""One account on many machines: whatever dies, nothing is paid for twice and nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from kling_async import RequestChanged, TaskError, TaskFailed, Text2Video
+from kling_async.emulator import Emulator, Fault
+from kling_async.engines.dbos import JobStatus, KlingDBOS
+from tests.fleet import Fleet, fleet, seconds, until
+from tests.postgres import Postgres, dump
+
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """DBOS knows asyncio alone."""
+    return request.param
+
+
+@pytest.fixture
+def emulator() -> Emulator:
+    """The worst of servers: it takes a second task of the same id, and bills it."""
+    emulator = Emulator(strict_ids=False, duration=seconds(0.5, 1.5), seed=7)
+    # The task is there at once, and the answer comes later: a good moment to die in.
+    emulator.faults.add(Fault.STALL, on="create", times=10_000, seconds=0.3)
+    return emulator
+
+
+@pytest.fixture
+async def ships(postgres_url: str, emulator: Emulator, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with fleet(postgres_url, tmp_path, emulator) as ships:
+        yield ships
+
+
+async def test_worker_that_is_killed_is_taken_over(ships: Fleet) -> None:
+    await ships.submit(100)
+    first, _ = await ships.worker(), await ships.worker()
+    await ships.done(30)
+    await first.kill()
+
+    await ships.done(100)
+
+    assert (ships.paid, ships.paid_twice) == (100, {})
+    assert ships.peak <= 20
+
+
+async def test_without_look_ups_a_take_over_pays_twice(ships: Fleet) -> None:
+    """What the test above is worth: it fails where the protocol does."""
+    await ships.submit(60)
+    first = await ships.worker(without_look_ups=True)
+    await ships.worker(without_look_ups=True)
+    await ships.done(10)
+    await first.kill()
+
+    await ships.done(60)
+
+    assert ships.paid_twice
+
+
+async def test_worker_that_leaves_hands_over(ships: Fleet) -> None:
+    await ships.submit(60)
+    first, _ = await ships.worker(), await ships.worker()
+    await ships.done(10)
+    await first.leave()
+
+    await ships.done(60)
+
+    assert (ships.paid, ships.paid_twice) == (60, {})
+    assert "has died" not in ships.said
+
+
+async def test_frozen_worker_is_taken_over_and_thaws(ships: Fleet) -> None:
+    await ships.submit(60)
+    first, second = await ships.worker(), await ships.worker()
+    await ships.done(10)
+    first.process.send_signal(signal.SIGSTOP)
+    await second.has_said("has died")
+    await ships.done(60)
+    first.process.send_signal(signal.SIGCONT)
+
+    await ships.submit(70)  # it goes on with what is new
+    await ships.done(70)
+
+    assert (ships.paid, ships.paid_twice) == (70, {})
+
+
+async def test_worker_that_hangs_is_taken_over(ships: Fleet) -> None:
+    await ships.submit(40)
+    await ships.worker(hangs_at="Boat 7")
+    second = await ships.worker()
+
+    await ships.done(40)
+
+    assert "has died" in second.said
+    assert (ships.paid, ships.paid_twice) == (40, {})
+
+
+async def test_database_that_crashes_is_waited_for(ships: Fleet, postgres: Postgres) -> None:
+    await ships.submit(60)
+    workers = [await ships.worker(), await ships.worker()]
+    await ships.done(10)
+    await anyio.to_thread.run_sync(lambda: postgres.stop(immediate=True))
+    for worker in workers:
+        await worker.has_said("does not hear")
+    await anyio.to_thread.run_sync(postgres.start)
+
+    await ships.done(60)
+
+    results = [await ships.desk.job(f"boat-{number}").result() for number in range(60)]
+    assert len({result.task_id for result in results}) == 60
+    assert (ships.paid, ships.paid_twice) == (60, {})
+
+
+async def test_job_that_ends_its_workers_is_given_up(ships: Fleet) -> None:
+    [job] = await ships.submit(1)
+    options: dict[str, Any] = {"dies_of": "Boat 0", "fleet": {"take_overs": 2}}
+    dead = [await ships.worker(**options) for _ in range(3)]
+    for worker in dead:
+        await worker.process.wait()
+    await ships.worker(**options)
+
+    with pytest.raises(TaskError, match="job boat-0 was given up after it had lost 3 workers"):
+        await job.result()
+
+    assert (await job.state()).status is JobStatus.FAILED
+    assert ships.paid == 0
+
+
+async def test_two_versions_side_by_side(ships: Fleet) -> None:
+    await ships.submit(60)
+    old = {"version": "old"}
+    first, second = await ships.worker(fleet=old), await ships.worker(fleet=old)
+    await ships.done(10)
+    await first.kill()
+    await ships.worker(fleet={"version": "new"})  # from now on it gets what is new
+
+    await ships.done(60)
+
+    assert "has died" in second.said
+    assert (ships.paid, ships.paid_twice) == (60, {})
+    assert ships.peak <= 20
+
+
+async def test_jobs_of_a_version_that_is_gone_wait_for_it(ships: Fleet, emulator: Emulator) -> None:
+    emulator.faults.clear()
+    emulator.faults.add(Fault.STUCK, on="create", times=10)
+    await ships.submit(10)
+    old = {"version": "old"}
+    first = await ships.worker(fleet=old)
+    await first.has_said("submitted")
+    newer = await ships.worker(fleet={"version": "new"})
+    await first.kill()
+    await newer.has_said("a worker of application version old has died")
+    await ships.worker(fleet=old)
+    await until(lambda: len(emulator.tasks) == 10)
+    for task_id in emulator.tasks:
+        emulator.tasks[task_id].succeed()
+
+    await ships.done(10)
+
+    assert (ships.paid, ships.paid_twice) == (10, {})
+
+
+async def test_key_is_the_same_job_in_every_process(ships: Fleet) -> None:
+    await ships.submit(2)
+    other = KlingDBOS(ships.url, beat=0.1)
+    async with other.open():
+        await ships.worker()
+        again = await other.submit(
+            Text2Video(prompt="Boat 0"), key="boat-0", to=ships.folder / "0.mp4"
+        )
+        with pytest.raises(RequestChanged, match="prompt: 'Boat 1' before, 'A raft' now"):
+            await other.submit(Text2Video(prompt="A raft"), key="boat-1", to=ships.folder / "1.mp4")
+        result = await again.result()
+        assert result == await ships.desk.job("boat-0").result()
+        assert await again.files() == [ships.folder / "0.mp4"]
+        await other.job("boat-1").result()
+
+    assert ships.paid == 2
+
+
+async def test_database_holds_json_and_no_secret(ships: Fleet, emulator: Emulator) -> None:
+    emulator.faults.add(Fault.CONTENT, on="create", after=1)
+    await ships.submit(3)
+    await ships.worker(fleet={"callback_url": f"{ships.origin}/nobody/secret-path-0123"})
+    ends = [await ships.ended(number) for number in range(3)]
+    content = await anyio.to_thread.run_sync(dump, ships.url)
+
+    assert sum(end is None for end in ends) == 2
+    assert "Boat 1" in content
+    assert "portable_json" in content
+    for secret in ("a-secret-key-0123456789", "secret-path-0123", "py_pickle"):
+        assert secret not in content
+
+
+async def test_failure_reads_the_same_everywhere(ships: Fleet, emulator: Emulator) -> None:
+    [job] = await ships.submit(1)
+    await ships.worker()
+    await until(lambda: len(emulator.tasks) == 1)
+    (task_id,) = emulator.tasks
+    emulator.tasks[task_id].fail("the boat sank")
+
+    with pytest.raises(TaskFailed, match="the boat sank") as caught:
+        await job.result()
+
+    assert caught.value.token is not None
+    assert task_id in caught.value.token
+    assert caught.value.external_task_id == "boat-0"
+    [state] = await ships.desk.states()
+    assert str(state.error) == str(caught.value)
+
+
+async def test_starts_are_limited_over_all_workers(ships: Fleet, emulator: Emulator) -> None:
+    starts = {"starts": (5, 1.0)}
+    await ships.submit(20)
+    await ships.worker(fleet=starts)
+    await ships.worker(fleet=starts)
+
+    await ships.done(20)
+
+    times = sorted(emulator.tasks[task_id].created for task_id in emulator.tasks)
+    most = max(sum(start <= time < start + 1 for time in times) for start in times)
+    assert most <= 10  # twice as many where two spans meet
