@@ -1,15 +1,22 @@
-"""(e) How much `import kling_async` adds to what its dependencies cost anyway.
+"""(e) What an import costs over that of the dependencies, and what an installation weighs.
 
 Run: python benchmarks/import_time.py
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.peers.contenders import OURS
+from benchmarks.peers.league import PEERS_PYTHON, ROOT, contenders
 
 ROUNDS = 10
 DEPENDENCIES = "its dependencies"
@@ -63,6 +70,18 @@ def main() -> None:
     ratio = (medians[IN_USE] - bare) / (medians[DEPENDENCIES] - bare)
     print(f"{IN_USE} / {DEPENDENCIES}: {ratio:.2f}")
     print(f"extras imported: {loaded.strip() or 'none'}")
+    show_sizes()
+
+
+def show_sizes() -> None:
+    print(f"\n{'installed, without .pyc':<34} {'kB':>8} {'MB in all':>10} {'packages':>9}")
+    peers = [name for name in contenders() if name not in OURS]
+    for name in ["kling_async", *peers]:
+        python = sys.executable if name == "kling_async" else str(PEERS_PYTHON)
+        command = [python, "-m", "benchmarks.peers.size", name.removeprefix("a loop on ")]
+        done = subprocess.run(command, check=True, stdout=-1, text=True, cwd=ROOT)
+        own, together, packages = json.loads(done.stdout)
+        print(f"{name:<34} {own / 1000:>8.0f} {together / 1e6:>10.1f} {packages:>9}")
 
 
 if __name__ == "__main__":

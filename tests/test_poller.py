@@ -22,6 +22,7 @@ from kling_async import (
     Polling,
     RetryScheduled,
     Task,
+    TaskError,
     TaskPolled,
     TaskStatus,
     TaskTimeout,
@@ -102,6 +103,24 @@ async def test_questions_at_once_are_bounded() -> None:
 
     assert most == 3
     assert anyio.current_time() == pytest.approx(4)
+
+
+async def test_success_without_its_file_is_counted_on_pages_too() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not request.url.query:
+            task = {"task_id": request.url.path.rpartition("/")[2], "task_status": "processing"}
+            return httpx.Response(200, json={"code": 0, "data": task})
+        page = [{"task_id": str(number), "task_status": "succeed"} for number in range(40)]
+        return httpx.Response(200, json={"code": 0, "data": page})
+
+    async with Kling(KlingAI(KEY), transport=httpx.MockTransport(answer)) as kling:
+        tasks = [kling.task(f"klingai/text2video/{number}") for number in range(40)]
+        with anyio.move_on_after(60):
+            assert len([task async for task in kling.as_completed(tasks)]) == 40
+        with pytest.raises(TaskError, match="no file"):
+            await tasks[0]
+
+    assert anyio.current_time() < 60
 
 
 async def first_of(tasks: AsyncIterator[Task[VideoResult]]) -> None:
