@@ -55,7 +55,7 @@ def options(name: str, number: int) -> dict[str, Any]:
         return {}
     polling = {"polling": {"sweep_interval": 5}} if name == CALMER else {}
     # Twenty connections, the default, take longer to create very many than the tasks last.
-    return {"max_connections": max(20, number // 20), **polling}
+    return {"max_connections": min(100, max(20, number // 20)), **polling}
 
 
 def measure(place: League, name: str, number: int) -> Cell:
