@@ -15,7 +15,8 @@ from collections.abc import Callable
 from mmap import mmap
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 LATENCY = 0.2
 """Virtual seconds from a request to its answer."""
@@ -47,6 +48,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._shared = shared
         self.awaited = set[object]()
         """Connections that come about, and answers that are on their way."""
+        self.traffic = WeakKeyDictionary[socket.socket, _Traffic]()
+        _Wire.loop = self
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -63,6 +66,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         finally:
             self.awaited.discard(sock)
 
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, call: Callable[..., Any], *how: Any
+    ) -> Any:
+        job = super().run_in_executor(executor, call, *how)
+        self.awaited.add(job)
+        job.add_done_callback(self.awaited.discard)
+        return job
+
     async def create_connection(  # type: ignore[override]
         self,
         factory: Callable[[], Any],
@@ -75,8 +86,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             link = socket.socket()
             link.setblocking(False)
             await self.sock_connect(link, (host, port))
-        wire = _Wire(self, link)
-        return await super().create_connection(factory, sock=wire, ssl=how.get("ssl"))
+        link.__class__ = _Wire  # whoever made it keeps it
+        self.traffic[link] = _Traffic()
+        return await super().create_connection(factory, sock=link, ssl=how.get("ssl"))
 
 
 class _Selector(selectors.DefaultSelector):
@@ -93,32 +105,55 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
+class _Traffic:
+    """What is on its way on one connection."""
+
+    def __init__(self) -> None:
+        self.leaving = deque[bytes]()
+        self.head = b""
+        self.left: int | None = None
+
+    def is_whole(self, data: bytes | memoryview) -> bool:
+        """Whether the answer is, with this piece of it; no piece is its end."""
+        if self.left is None:
+            self.head += data
+            head, found, body = self.head.partition(b"\r\n\r\n")
+            if found:
+                size = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+                self.left = int(size) - len(body)
+        else:
+            self.left -= len(data)
+        if data and self.left != 0:
+            return False
+        self.head, self.left = b"", None
+        return True
+
+
 class _Wire(socket.socket):
     """A connection on which what is sent takes its time."""
 
-    def __init__(self, loop: VirtualLoop, link: socket.socket) -> None:
-        super().__init__(link.family, link.type, link.proto, fileno=link.detach())
-        self.setblocking(False)
-        self._loop = loop
-        self._leaving = deque[bytes]()
-        self._head = b""
-        self._left: int | None = None
+    __slots__ = ()
+    loop: ClassVar[VirtualLoop]
+    """There is one."""
 
     def send(self, data: Any, flags: int = 0, /) -> int:
-        self._leaving.append(bytes(data))
-        self._loop.call_later(LATENCY, self._leave)
+        loop = self.loop
+        loop.traffic[self].leaving.append(bytes(data))
+        loop.call_later(LATENCY, self._leave)
         return len(data)
 
     def _leave(self) -> None:
-        data = self._leaving.popleft()
+        loop = self.loop
+        data = loop.traffic[self].leaving.popleft()
         if self.fileno() >= 0:
-            self._loop.awaited.add(self)
+            loop.awaited.add(self)
             sent = super().send(data)
             assert sent == len(data), "the request is larger than the system's buffer"
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         data = super().recv(size, flags)
-        self._account(data)
+        if not flags:
+            self._account(data)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -127,19 +162,10 @@ class _Wire(socket.socket):
         return size
 
     def _account(self, data: bytes | memoryview) -> None:
-        """Find out whether the answer is whole."""
-        if self._left is None:
-            self._head += data
-            head, found, body = self._head.partition(b"\r\n\r\n")
-            if found:
-                size = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-                self._left = int(size) - len(body)
-        else:
-            self._left -= len(data)
-        if not data or self._left == 0:
-            self._head, self._left = b"", None
-            self._loop.awaited.discard(self)
+        loop = self.loop
+        if loop.traffic[self].is_whole(data):
+            loop.awaited.discard(self)
 
     def close(self) -> None:
-        self._loop.awaited.discard(self)
+        self.loop.awaited.discard(self)
         super().close()
