@@ -55,7 +55,7 @@ async def main(options: dict[str, Any]) -> None:
         if request.prompt == options.get("dies_of"):
             os.kill(os.getpid(), signal.SIGKILL)
         if request.prompt == options.get("hangs_at"):
-            time.sleep(30)  # noqa: ASYNC251  # that is the point
+            time.sleep(8)  # noqa: ASYNC251  # that is the point
         return await real(self, request, **more)
 
     Kling.submit = submit_or_not  # type: ignore[method-assign]

@@ -188,9 +188,11 @@ async def test_key_is_the_same_job_in_every_process(ships: Fleet) -> None:
 
 
 async def test_database_holds_json_and_no_secret(ships: Fleet, emulator: Emulator) -> None:
+    emulator.faults.clear()
     emulator.faults.add(Fault.CONTENT, on="create", after=1)
     await ships.submit(3)
-    await ships.worker(fleet={"callback_url": f"{ships.origin}/nobody/secret-path-0123"})
+    called = {"callback_url": f"{ships.origin}/nobody/secret-path-0123", "patience": 1.0}
+    await ships.worker(fleet=called)
     ends = [await ships.ended(number) for number in range(3)]
     content = await anyio.to_thread.run_sync(dump, ships.url)
 

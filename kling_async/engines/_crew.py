@@ -51,7 +51,8 @@ class Crew:
         """Look the task up, and make it if there is none."""
         try:
             request = unpack(order["request"])
-            if request.callback_url is None:
+            is_called = self.callback_url is not None and request.callback_url is None
+            if is_called:
                 request = request.model_copy(update={"callback_url": self.callback_url})
             token = await submit_or_adopt(self.kling, request, order["key"], intent=intent)
         except IntentExpired:
@@ -63,7 +64,7 @@ class Crew:
                 _LOG.warning("job %s: not submitted yet: %s", order["key"], error)
                 return {"again": stored(error)}
             return {"error": stored(error)}
-        return {"token": token, "is_called": self.callback_url is not None}
+        return {"token": token, "is_called": is_called}
 
     async def settle(self, order: Order, unknown: Answer, pause: float) -> Answer:
         """Wait, then look for a task whose create was lost."""

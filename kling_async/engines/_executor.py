@@ -15,6 +15,7 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 from dbos import DBOS, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
 
 from kling_async._errors import ConfigurationError
 from kling_async.engines._crew import dismiss
@@ -64,6 +65,10 @@ async def launched(
                 "log_level": logging.getLevelName(_LOG.getEffectiveLevel()),
             }
         )
+        if DBOS.executor_id != executor.id:  # it is made already, and is whoever's it was
+            raise ConfigurationError(
+                "this process has a DBOS already", advice="KlingDBOS(..., attach=True) joins it."
+            )
         try:
             DBOS.listen_queues(names.queues)
             # Here and not in a thread: workflows run in the loop that it is called in.
@@ -79,16 +84,18 @@ async def launched(
         _running.clear()
 
 
-def attached() -> Executor:
+async def attached(names: Names) -> Executor:
     """The DBOS that an app has launched in this process."""
-    executor, version = str(DBOS.executor_id), str(DBOS.application_version)
-    if executor in ("", "local"):
+    try:
+        await DBOS.retrieve_queue_async(names.tasks)
+    except dbos_error.DBOSException as error:
+        raise ConfigurationError(
+            "DBOS is not launched", advice="Call DBOS.launch() before fleet.worker()."
+        ) from error
+    executor = str(DBOS.executor_id)
+    if executor == "local":
         raise ConfigurationError(
             "DBOS has no executor_id of its own here, so that its work cannot be told from others'",
             advice="DBOS(config={..., 'executor_id': uuid4().hex}): a new one at every start.",
         )
-    if not version:
-        raise ConfigurationError(
-            "DBOS is not launched", advice="Call DBOS.launch() before fleet.worker()."
-        )
-    return Executor(executor, version)
+    return Executor(executor, str(DBOS.application_version))

@@ -27,17 +27,20 @@ def stored(error: Exception) -> dict[str, Any]:
 
 def failed(facts: dict[str, Any]) -> PortableWorkflowError:
     """What a workflow raises to end with that error."""
-    return PortableWorkflowError(**facts)
+    # DBOS stores the name of the class that is raised, and the rest as it is.
+    data = {"name": facts["name"], **facts["data"]}
+    return PortableWorkflowError(facts["message"], facts["name"], facts["code"], data)
 
 
-def raised(error: object) -> Exception:
+def raised(error: Exception) -> Exception:
     """The error that a workflow ended with, as it was; a defect's is only described."""
     if not isinstance(error, PortableWorkflowError):
         return KlingError(f"the job broke off: {error!r}")
-    kind = next((each for each in _kinds(KlingError) if each.__name__ == error.name), None)
+    facts = dict(cast("dict[str, Any]", error.data or {}))
+    name = facts.pop("name", error.name)
+    kind = next((each for each in _kinds(KlingError) if each.__name__ == name), None)
     if kind is None:
-        return KlingError(f"the job broke off: {error.name}: {error.message}")
-    facts = cast("dict[str, Any]", error.data)
+        return KlingError(f"the job broke off: {name}: {error.message}")
     return kind(error.message, code=error.code, **facts)
 
 

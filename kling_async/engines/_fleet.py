@@ -178,7 +178,9 @@ class KlingDBOS:
             await self._register_queues(database)
             kling = await stack.enter_async_context(self._client())
             crew = Crew(self._names, kling, self._callback_url, self._patience)
-            executor = attached() if self._attach else started(self._version)
+            executor = started(self._version)
+            if self._attach:
+                executor = await attached(self._names)
             shown = await stack.enter_async_context(
                 presence(
                     self._url,
@@ -253,15 +255,14 @@ class KlingDBOS:
             )
         except dbos_error.DBOSWorkflowIDInUseError:
             known = await link.database.list_workflows_async(workflow_ids=[workflow_id])
-            for row in known:
-                old = order_of(row)
-                new: Order = json.loads(json.dumps(order))
-                refuse_changes(key, _shown(old), _shown(new), what="key")
-        return Job(link.jobs, key)
+            new = _shown(json.loads(json.dumps(order)))
+            old = [_shown(order_of(row)) for row in known] or [new]  # it may just be deleted
+            refuse_changes(key, old[0], new, what="key")
+        return Job(link.jobs, key, known=True)
 
     def job(self, key: str) -> Job:
         """The job of a key, which some process has submitted."""
-        return Job(self._opened_link().jobs, key)
+        return Job(self._opened_link().jobs, key, known=False)
 
     async def states(self, *, prefix: str = "", limit: int = 100) -> list[JobState]:
         """The latest jobs whose keys begin with *prefix*, newest first."""

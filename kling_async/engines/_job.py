@@ -131,8 +131,9 @@ class Jobs:
 class Job:
     """One request on its way; the same key gives it again in any process."""
 
-    def __init__(self, jobs: Jobs, key: str) -> None:
+    def __init__(self, jobs: Jobs, key: str, *, known: bool) -> None:
         self._jobs = jobs
+        self._known = known
         self.key = key
 
     def __repr__(self) -> str:
@@ -146,15 +147,22 @@ class Job:
         """Wait for the result, and until its files are saved.
 
         Raises:
+            LookupError: There is no such job.
             TaskFailed: Kling ended the task without a result.
             SubmissionUnknown: Nobody can say whether there is a task.
             TaskError: It was cancelled, or has lost too many workers.
         """
-        return (await self._jobs.end(self.key))[0]
+        return (await self._end())[0]
 
     async def files(self) -> list[Path]:
         """Wait for the files; none where the job was given no place for them."""
-        return (await self._jobs.end(self.key))[1]
+        return (await self._end())[1]
+
+    async def _end(self) -> tuple[VideoResult, list[Path]]:
+        if not self._known:
+            await self.state()
+            self._known = True
+        return await self._jobs.end(self.key)
 
 
 def order_of(row: WorkflowStatus) -> Mapping[str, Any]:

@@ -1,0 +1,311 @@
+"""Dead workers are found, others are left alone, and an outage of the database is outlived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from kling_async.engines._names import Names
+from kling_async.engines._presence import Alone
+from kling_async.engines._recovery import TAKEN_OVER, Recovery
+from kling_async.engines._retention import retain
+from kling_async.engines._watch import Watch
+
+NAMES = Names("main")
+
+
+@dataclass
+class Row:
+    """A workflow, as far as these look at one."""
+
+    workflow_id: str
+    executor_id: str | None = "dead"
+    status: str = "PENDING"
+    app_version: str = "1"
+    queue_name: str = NAMES.tasks
+    attributes: dict[str, Any] | None = None
+
+
+@dataclass
+class Database:
+    """The part of DBOSClient that these use, in memory; an outage raises so many times."""
+
+    rows: list[Row] = field(default_factory=list[Row])
+    outages: int = 0
+    resumed: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        self.asked = 0
+        self.takes = 0.0
+
+    async def list_workflows_async(self, **wanted: Any) -> list[Row]:
+        self.asked += 1
+        await anyio.sleep(self.takes)
+        if self.outages:
+            self.outages -= 1
+            raise ConnectionError("no database")
+        executors = wanted.get("executor_id")
+        return [
+            row
+            for row in self.rows
+            if row.status in wanted.get("status", row.status)
+            and row.workflow_id in wanted.get("workflow_ids", [row.workflow_id])
+            and executors in (None, row.executor_id)
+            and wanted.get("app_version") in (None, row.app_version)
+        ]
+
+    async def update_workflow_attributes_async(
+        self, workflow_id: str, attributes: dict[str, Any], *, merge: bool
+    ) -> None:
+        assert merge
+        self._row(workflow_id).attributes = attributes
+
+    async def cancel_workflow_async(self, workflow_id: str) -> None:
+        self._row(workflow_id).status = "CANCELLED"
+
+    async def resume_workflows_async(self, workflow_ids: list[str], *, queue_name: str) -> None:
+        self.resumed += workflow_ids
+        for workflow_id in workflow_ids:
+            row = self._row(workflow_id)
+            assert row.queue_name == queue_name
+            row.status, row.executor_id = "ENQUEUED", None
+
+    async def delete_workflows_async(self, workflow_ids: list[str]) -> None:
+        self.rows = [row for row in self.rows if row.workflow_id not in workflow_ids]
+
+    def _row(self, workflow_id: str) -> Row:
+        [row] = [row for row in self.rows if row.workflow_id == workflow_id]
+        return row
+
+
+class Harbour(Alone):
+    """A presence whose truth the test tells."""
+
+    def __init__(self, *living: str) -> None:
+        super().__init__("me")
+        self.living = {"me", *living}
+        self.hears = True
+        self.others_bury = False
+        self.since = 0.0
+
+    async def beat(self) -> bool:
+        return self.hears
+
+    def lives(self, executor: str) -> bool:
+        return executor in self.living
+
+    async def bury(self, executor: str) -> bool:
+        return not self.others_bury
+
+    def die(self, executor: str) -> None:
+        self.living.discard(executor)
+        self.losses += 1
+
+
+@asynccontextmanager
+async def watched(database: Database, presence: Harbour) -> AsyncGenerator[Recovery]:
+    """A recovery that looks once a second."""
+    made: Any = database
+    recovery = Recovery(made, presence, NAMES, version="1", beat=1.0, most=2)
+    async with anyio.create_task_group() as group:
+        group.start_soon(recovery.run)
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(recovery.beat)
+        yield recovery
+        group.cancel_scope.cancel()
+
+
+async def test_work_of_the_dead_is_given_away_and_counted() -> None:
+    database = Database([Row("a"), Row("b", "alive"), Row("c", None)])
+    async with watched(database, Harbour("alive")):
+        await anyio.sleep(5)
+
+    assert database.resumed == ["a"]
+    assert database.rows[0].attributes == {TAKEN_OVER: 1}
+
+
+async def test_one_who_comes_back_in_time_keeps_his_work() -> None:
+    presence, database = Harbour("flaky"), Database([Row("a", "flaky")])
+    async with watched(database, presence):
+        await anyio.sleep(1.5)
+        presence.die("flaky")
+        await anyio.sleep(2)
+        presence.living.add("flaky")
+        await anyio.sleep(60)
+
+    assert not database.resumed
+
+
+async def test_death_is_noticed_at_once_and_believed_after_three_looks() -> None:
+    presence, database = Harbour("other"), Database([Row("a", "other")])
+    async with watched(database, presence):
+        await anyio.sleep(1.5)
+        presence.die("other")
+        await anyio.sleep(2)
+        assert not database.resumed
+        await anyio.sleep(1.1)
+        assert database.resumed == ["a"]
+
+
+async def test_absence_does_not_count_while_all_may_have_lost_their_sessions() -> None:
+    presence, database = Harbour(), Database([Row("a")])
+    presence.since = anyio.current_time() + 20
+    async with watched(database, presence):
+        await anyio.sleep(19)
+        assert not database.resumed
+        await anyio.sleep(3)
+        assert database.resumed == ["a"]
+
+
+async def test_absence_is_forgotten_when_nobody_hears() -> None:
+    presence, database = Harbour(), Database([Row("a")])
+    async with watched(database, presence):
+        await anyio.sleep(1.5)
+        presence.hears = False
+        await anyio.sleep(20)
+        assert not database.resumed
+
+
+async def test_others_bury_too() -> None:
+    presence, database = Harbour(), Database([Row("a")])
+    presence.others_bury = True
+    async with watched(database, presence):
+        await anyio.sleep(5)
+        assert not database.resumed
+        presence.others_bury = False  # he has died over it
+        await anyio.sleep(40)
+
+    assert database.resumed == ["a"]
+
+
+async def test_poison_is_ended() -> None:
+    database = Database([Row("a", attributes={TAKEN_OVER: 2}), Row("b")])
+    async with watched(database, Harbour()):
+        await anyio.sleep(5)
+
+    assert database.resumed == ["b"]
+    assert database.rows[0].status == "CANCELLED"
+
+
+async def test_work_of_other_versions_is_left_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database([Row("a", app_version="0")])
+    async with watched(database, Harbour()):
+        await anyio.sleep(100)
+
+    assert not database.resumed
+    assert sum("application version 0" in each for each in caplog.messages) == 1
+
+
+async def test_outage_is_outlived(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database([Row("a")], outages=2)
+    async with watched(database, Harbour()):
+        await anyio.sleep(100)
+
+    assert database.resumed == ["a"]
+    assert "dead workers cannot be looked for now" in caplog.text
+
+
+async def test_leaving_gives_back_or_leaves_it_to_others(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database([Row("a", "me"), Row("b", "other")])
+    made: Any = database
+    recovery = Recovery(made, Harbour(), NAMES, version="1", beat=1.0, most=2)
+
+    await recovery.give_back("me")
+    assert database.resumed == ["a"]
+    assert database.rows[0].attributes is None
+
+    database.outages = 1
+    await recovery.give_back("other")
+    assert database.resumed == ["a"]
+    assert "is left to be taken over" in caplog.text
+
+
+async def test_what_ended_is_deleted_every_hour(caplog: pytest.LogCaptureFixture) -> None:
+    presence, database = Harbour(), Database([Row("a", status="SUCCESS"), Row("b")], outages=1)
+    made: Any = database
+    caplog.set_level(logging.WARNING)
+    async with anyio.create_task_group() as group:
+        group.start_soon(retain, made, presence, NAMES, 0.0)
+        await anyio.sleep(10)
+        assert len(database.rows) == 2  # the outage
+        await anyio.sleep(3600)
+        assert [row.workflow_id for row in database.rows] == ["b"]
+        presence.others_bury = True
+        database.rows[0].status = "ERROR"
+        await anyio.sleep(7200)
+        assert len(database.rows) == 1
+        group.cancel_scope.cancel()
+
+    assert "old jobs cannot be deleted now" in caplog.text
+
+
+# Waiting for many at once.
+
+
+async def test_many_are_waited_for_by_one_question(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database([Row(str(number)) for number in range(700)], outages=1)
+    made: Any = database
+    watch, ended = Watch(made, 1.0), list[str]()
+
+    async def wait(workflow_id: str) -> None:
+        ended.append((await watch.end(workflow_id)).workflow_id)
+
+    async with anyio.create_task_group() as group:
+        for row in database.rows:
+            group.start_soon(wait, row.workflow_id)
+        group.start_soon(wait, "699")
+        await anyio.sleep(10.5)
+        assert database.asked < 30
+        assert not ended
+        for row in database.rows:
+            row.status = "SUCCESS"
+    await watch.aclose()
+
+    assert len(ended) == 701
+    assert "jobs cannot be asked about now" in caplog.text
+
+
+async def test_what_has_ended_is_told_at_once_and_nobody_asks_for_nobody() -> None:
+    database = Database([Row(str(number), status="ERROR") for number in range(9)] + [Row("x")])
+    made: Any = database
+    watch = Watch(made, 1.0)
+    began = anyio.current_time()
+    for number in range(9):
+        await watch.end(str(number))
+    assert anyio.current_time() - began < 1
+
+    with anyio.move_on_after(5):
+        await watch.end("x")
+    await anyio.sleep(2)
+    asked = database.asked
+    await anyio.sleep(100)
+
+    assert database.asked == asked
+    await watch.aclose()
+
+
+async def test_who_comes_or_goes_during_a_question_is_served() -> None:
+    database = Database([Row("a", status="SUCCESS"), Row("b", status="SUCCESS")])
+    database.takes = 0.5
+    made: Any = database
+    watch = Watch(made, 1.0)
+
+    async with anyio.create_task_group() as group:
+        with anyio.move_on_after(0.2):
+            await watch.end("a")
+        group.start_soon(watch.end, "b")
+    await watch.aclose()
+
+
+def test_names_lead_back_to_the_key() -> None:
+    assert NAMES.key(NAMES.task("a:b")) == "a:b"
+    assert NAMES.queues == [NAMES.tasks, NAMES.files]
