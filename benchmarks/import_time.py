@@ -30,6 +30,7 @@ CASES = {
 }
 EXTRAS = [
     "PIL",
+    "aiohttp",
     "jwt",
     "opentelemetry",
     "pytest",

@@ -18,6 +18,7 @@ from ._batch import Batch
 from ._batch_options import Options, called, names, stops
 from ._budget import Budget, Price, Units
 from ._callback import Callback
+from ._carrier import HTTPTransport
 from ._config import DEFAULT_MAX_CONNECTIONS, Downloads, Retries, Slotting, Timeouts, expect
 from ._download import Downloader, VideoStream
 from ._ending import Ending
@@ -40,7 +41,7 @@ from ._slots import Slots, Ticket
 from ._state import TaskState
 from ._submitter import Submitter
 from ._task import CLIENT_DEFAULT, Task, Timeout, Waiting
-from ._transport import HTTPTransport, Transport
+from ._transport import Transport
 from .endpoints import Avatar, Image2Video, MultiImage2Video, Request, Text2Video
 from .providers import Provider
 
@@ -62,7 +63,8 @@ class Kling:
             await kling.download(video, "boat.mp4", overwrite=True)
 
     Args:
-        transport: Any `httpx.AsyncBaseTransport`, in place of the client's own connections.
+        transport: Any `httpx.AsyncBaseTransport`, in place of the client's own connections, or
+            "aiohttp", with that extra: calls by aiohttp, at less CPU, on asyncio only.
         max_at_once: Tasks in progress at most, of each model; None learns the account's
             limit from the server's refusals.
         hooks: Called with every event, in the event loop.
@@ -74,7 +76,7 @@ class Kling:
         self,
         provider: Provider | None = None,
         *,
-        transport: HTTPTransport | None = None,
+        transport: HTTPTransport | Literal["aiohttp"] | None = None,
         timeouts: Timeouts | None = None,
         polling: Polling | None = None,
         retries: Retries | None = None,

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
 
+from .._carrier import HTTPTransport
 from .._client import Kling
 from .._events import Event, Hook, TaskSubmitted
 from .._token import Token
-from .._transport import HTTPTransport
 from ..providers import Provider
 from ._complaint import lines
 from ._debts import Debts

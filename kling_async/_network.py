@@ -1,0 +1,72 @@
+"""Network: opens connections, by asyncio itself where that runs, else as httpcore does."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Iterable
+from typing import Any, cast
+
+import anyio
+import httpcore
+
+from ._asyncio_network import AsyncioBackend
+
+
+def running() -> object:
+    """The run of an event loop that this is; what belongs to another one is of no use here."""
+    trio: Any = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return trio.lowlevel.current_trio_token()
+    return asyncio.get_running_loop()
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Whichever backend goes with the event loop that runs."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect in the loop that runs."""
+        if isinstance(running(), asyncio.AbstractEventLoop):
+            return await AsyncioBackend().connect_tcp(host, port, timeout)
+        backend = cast("httpcore.AsyncNetworkBackend", httpcore.TrioBackend())
+        return _Guarded(await backend.connect_tcp(host, port, timeout))
+
+
+class _Guarded(httpcore.AsyncNetworkStream):
+    """Closes a connection whose handshake is cancelled; httpcore closes it after errors only."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
