@@ -6,8 +6,10 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from itertools import chain, zip_longest
+from math import inf
 from typing import Any
 
 import anyio
@@ -34,14 +36,9 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect, by whichever of the host's addresses answers first."""
-        try:
-            with anyio.fail_after(timeout):
-                sock = await _first(await _addresses(host, port))
-                _, line = await asyncio.get_running_loop().create_connection(_Line, sock=sock)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+        with _connecting(timeout):
+            sock = await _first(await _addresses(host, port))
+            _, line = await asyncio.get_running_loop().create_connection(_Line, sock=sock)
         return AsyncioStream(line, sock)
 
 
@@ -53,12 +50,12 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         self._socket = sock
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What has come; nothing at the end."""
-        return await self._line.read(max_bytes, timeout)
+        """What has come, which is never more than httpcore asks for; nothing at the end."""
+        return await self._line.read(inf if timeout is None else timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send, and wait while too much is on its way."""
-        await self._line.write(buffer, timeout)
+        await self._line.write(buffer, inf if timeout is None else timeout)
 
     async def aclose(self) -> None:
         """Close at once: nothing that would still be said is wanted."""
@@ -72,20 +69,13 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         """The same connection, encrypted."""
         raw, line = self._line.transport, _Line()
-        if self._line.is_over:
-            raw.abort()
-            raise httpcore.ConnectError("the server closed, or spoke, before the TLS handshake")
         try:
-            with anyio.fail_after(timeout):
+            with _connecting(timeout):
+                if self._line.is_over:
+                    raise OSError("the server closed, or spoke, before the TLS handshake")
                 encrypted = await asyncio.get_running_loop().start_tls(
                     raw, line, ssl_context, server_hostname=server_hostname
                 )
-        except TimeoutError as error:
-            raw.abort()
-            raise httpcore.ConnectTimeout(str(error)) from error
-        except OSError as error:  # that of ssl is one
-            raw.abort()
-            raise httpcore.ConnectError(str(error)) from error
         except BaseException:
             raw.abort()
             raise
@@ -97,8 +87,6 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         """What httpcore asks for."""
         if info == "is_readable":
             return self._line.is_over or _is_readable(self._socket)
-        if info == "socket":
-            return self._socket
         return self._line.transport.get_extra_info(info)
 
 
@@ -123,7 +111,7 @@ class _Line(asyncio.BufferedProtocol):
         """Whether something has come that nobody asked for, be it the end."""
         return self._has_ended or bool(self._pieces)
 
-    async def read(self, most: int, timeout: float | None) -> bytes:
+    async def read(self, timeout: float) -> bytes:
         while not self._pieces:
             if self._error is not None:
                 raise httpcore.ReadError(str(self._error)) from self._error
@@ -135,16 +123,15 @@ class _Line(asyncio.BufferedProtocol):
             finally:
                 self._reader = None
         piece = self._pieces.popleft()
-        if len(piece) > most:
-            self._pieces.appendleft(piece[most:])
-            piece = piece[:most]
         self._held -= len(piece)
         if self._is_paused and self._held < _HELD:
             self._is_paused = False
             self.transport.resume_reading()
         return piece
 
-    async def write(self, data: bytes, timeout: float | None) -> None:
+    async def write(self, data: bytes, timeout: float) -> None:
+        if not data:  # so httpcore ends a request
+            return
         if self._has_ended or self.transport.is_closing():
             raise httpcore.WriteError(str(self._error or "the connection is closed"))
         self.transport.write(data)
@@ -156,11 +143,8 @@ class _Line(asyncio.BufferedProtocol):
                 self._writer = None
 
     async def _woken(
-        self, future: asyncio.Future[None], timeout: float | None, late: type[Exception]
+        self, future: asyncio.Future[None], timeout: float, late: type[Exception]
     ) -> None:
-        if timeout is None:
-            await future
-            return
         timer = self._loop.call_later(timeout, _fail, future, late)
         try:
             await future
@@ -222,6 +206,17 @@ def _is_readable(sock: socket.socket) -> bool:
     return True
 
 
+@contextmanager
+def _connecting(timeout: float | None) -> Generator[None]:
+    try:
+        with anyio.fail_after(timeout):
+            yield
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except OSError as error:  # those of ssl are too
+        raise httpcore.ConnectError(str(error)) from error
+
+
 async def _addresses(host: str, port: int) -> list[Address]:
     """Where the host is, by both families in turn."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -244,7 +239,8 @@ async def _first(addresses: list[Address]) -> socket.socket:
             failures.append(error)
         else:
             won.append(sock)
-            group.cancel_scope.cancel()
+            if len(addresses) > 1:  # else there is nobody to call off
+                group.cancel_scope.cancel()
         over.set()
 
     try:
@@ -254,12 +250,12 @@ async def _first(addresses: list[Address]) -> socket.socket:
                 group.start_soon(attempt, address, over)
                 with anyio.move_on_after(_HEAD_START):
                     await over.wait()
-        if not won:
-            raise failures[0]
-        return won.pop(0)
+        if won:
+            return won.pop()
     finally:
-        for sock in won:
+        for sock in won:  # one at most, and only if somebody cancels at this very moment
             sock.close()
+    raise failures[0]
 
 
 async def _dial(family: socket.AddressFamily, address: Any) -> socket.socket:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import anyio.to_thread
 from pydantic_core import to_json
 
-_LARGE = 64 * 1024
+LARGE = 64 * 1024
+"""Bytes that are no trouble in one go."""
 
 
 async def encoded(json: Mapping[str, Any]) -> bytes:
@@ -19,19 +20,9 @@ async def encoded(json: Mapping[str, Any]) -> bytes:
     return to_json(json)
 
 
-def in_steps(content: bytes) -> bytes | AsyncGenerator[bytes]:
-    """As it is sent: a large body bit by bit, as encrypted in one go it would hold the loop up."""
-    return _bit_by_bit(content) if len(content) > _LARGE else content
-
-
-async def _bit_by_bit(content: bytes) -> AsyncGenerator[bytes]:
-    for start in range(0, len(content), _LARGE):
-        yield content[start : start + _LARGE]
-
-
 def _is_large(value: object) -> bool:
     if isinstance(value, str):
-        return len(value) > _LARGE
+        return len(value) > LARGE
     return any(map(_is_large, _parts(value)))
 
 
@@ -47,8 +38,8 @@ def _pieces(value: object) -> Iterator[bytes]:
         yield to_json(value)
     elif isinstance(value, str):
         yield b'"'
-        for start in range(0, len(value), _LARGE):
-            yield to_json(value[start : start + _LARGE])[1:-1]
+        for start in range(0, len(value), LARGE):
+            yield to_json(value[start : start + LARGE])[1:-1]
             time.sleep(0)  # lets other threads run
         yield b'"'
     elif isinstance(value, Mapping):

@@ -65,6 +65,10 @@ def carriers(transport: HTTPTransport | str | None, max_connections: int) -> Car
 def _of_the_environment(max_connections: int, *, by_aiohttp: bool) -> Carriers:
     context = httpx.create_ssl_context()
     proxies = getproxies().keys() & {"http", "https", "all"}
+    if by_aiohttp and proxies == {"all"}:
+        raise ConfigurationError(
+            "aiohttp knows nothing of ALL_PROXY", advice="Set HTTP_PROXY and HTTPS_PROXY."
+        )
     calls: HTTPTransport
     files: HTTPTransport
     if proxies:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import settings
 
 from kling_async.testing import virtual_backend
+from tests.tls_host import TLSHost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -100,3 +103,24 @@ async def _stray_tasks(anyio_backend_name: str) -> AsyncIterator[None]:
         if getattr(task.get_coro(), "__qualname__", "") != "TestRunner._call_in_runner_task"
     ]
     assert not names, f"still running after the test: {names}"
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """For a server of this machine, by an authority that is in `authority.pem`."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "film.test").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path_factory.getbasetemp() / "authority.pem"))
+    return context
+
+
+@pytest.fixture
+def host(
+    tls: ssl.SSLContext,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[TLSHost]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path_factory.getbasetemp() / "authority.pem"))
+    with TLSHost(tls).running() as host:
+        yield host
