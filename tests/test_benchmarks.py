@@ -130,3 +130,19 @@ def test_endless_prints_its_line(
     main()
 
     assert "map over 20 requests" in capsys.readouterr().out
+
+
+@pytest.mark.real_time
+def test_requests_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "requests.py"))["main"]
+    rows = main.__globals__["ROWS"]
+    monkeypatch.setattr(sys, "argv", ["requests.py", "1"])
+    monkeypatch.setitem(main.__globals__, "ROUNDS", 1)
+    for name in list(rows)[1:-1]:
+        monkeypatch.delitem(rows, name)
+
+    main()
+
+    assert "poll in full, 20 connections" in capsys.readouterr().out
