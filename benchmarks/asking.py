@@ -30,11 +30,11 @@ CALMER = f"{CALM}, sweep_interval=5"
 MOST: dict[str, float] = {
     "fal-client": 10,
     "replicate": 10,
-    "openai": 100,
-    "runwayml": 1_000,
+    "openai": 10,
+    "runwayml": 100,
     "a loop on httpx": 100,
     "a loop on aiohttp": 1_000,
-    "kling_async, CometAPI": 1_000,
+    "kling_async, CometAPI": 100,
 }
 
 
