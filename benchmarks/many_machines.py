@@ -56,7 +56,7 @@ async def stage(emulator: Emulator) -> AsyncGenerator[Fleet]:
 async def worker(ships: Fleet, **options: Any) -> Worker:
     """One with the intervals of use, not those of the tests."""
     speed = {"beat": BEAT, "silence": 10.0, **options.pop("fleet", {})}
-    return await ships.worker(fleet=speed, total=10.0, intent_lasts=30.0, **options)
+    return await ships.worker(fleet=speed, total=10.0, intent_lasts=30.0, log="WARNING", **options)
 
 
 async def undisturbed(folder: Path, tasks: int) -> float:
@@ -85,9 +85,11 @@ async def kill() -> None:
         first, second = await worker(ships, limit=LIMIT), await worker(ships, limit=LIMIT)
         await ships.done(KILL_AT)
         await first.kill()
-        killed = anyio.current_time()
-        orphans = await orphans_of(ships)
-        touched = await first_touch(ships, orphans, killed)
+        killed = time.perf_counter()
+        orphans = await ships.begun(first)
+        while not orphans & await ships.begun(second):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+        touched = time.perf_counter() - killed
         await ships.done(TASKS)
         took = time.perf_counter() - began
         whole = sum(path.stat().st_size > 1000 for path in ships.files())
@@ -98,26 +100,6 @@ async def kill() -> None:
             f"most in progress {ships.peak}, orphans {len(orphans)}, first touched {touched:.1f} s"
         )
         print(f"after the kill; the survivor took {cpu(second.process.pid):.1f} s of CPU\n")
-
-
-async def orphans_of(ships: Fleet) -> set[str]:
-    """The tasks that the dead worker had begun."""
-    rows = await ships.left()
-    return {f"/{row}" for row in rows}
-
-
-async def first_touch(ships: Fleet, orphans: set[str], since: float) -> float:
-    """Seconds until somebody asks for one of them by its external id."""
-
-    def touched() -> list[float]:
-        return [
-            seen.at - since
-            for seen in ships.emulator.requests
-            if seen.at > since and any(seen.path.endswith(name) for name in orphans)
-        ]
-
-    await until(lambda: bool(touched()))
-    return min(touched())
 
 
 async def cost() -> None:
@@ -136,7 +118,7 @@ async def cost() -> None:
     floor = after.children_user + after.children_system
     floor -= before.children_user + before.children_system
     async with stage(Emulator(duration=0.05, seed=7)) as ships:
-        ship = await worker(ships, limit=LIMIT, fleet={"beat": 0.1})
+        ship = await worker(ships, limit=LIMIT)
         started = cpu(ship.process.pid)
         await ships.submit(COSTED)
         await ships.done(COSTED)

@@ -117,16 +117,15 @@ class Fleet:
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*.mp4"))
 
-    async def left(self) -> list[str]:
-        """The keys of what runs on workers that are dead."""
-        alive = {str(worker.process.pid) for worker in self.workers if worker.is_alive}
+    async def begun(self, worker: Worker) -> set[str]:
+        """The jobs whose task a worker has, or has had when it died."""
         async with await psycopg.AsyncConnection.connect(self.url) as connection:
             rows = await connection.execute(
-                "SELECT workflow_uuid, executor_id FROM dbos.workflow_status"
-                " WHERE status = 'PENDING' AND name = 'kling_async.task'"
+                "SELECT workflow_uuid FROM dbos.workflow_status"
+                " WHERE status = 'PENDING' AND name = 'kling_async.task' AND executor_id LIKE %s",
+                (f"%-{worker.process.pid}-%",),
             )
-            found = await rows.fetchall()
-        return [name.partition(":")[2] for name, on in found if on.split("-")[-2] not in alive]
+            return {row[0] for row in await rows.fetchall()}
 
     @property
     def paid(self) -> int:

@@ -40,7 +40,7 @@ async def alone(origin: str, folder: str, count: int, limit: int) -> None:
 
 
 async def main(options: dict[str, Any]) -> None:
-    logging.basicConfig(level="INFO")
+    logging.basicConfig(level=options.get("log", "INFO"))
     steps.INTENT_LASTS = options.get("intent_lasts", 2.0)
     if options.get("without_look_ups"):
         submit.Rules.asks = property(lambda rules: False)  # type: ignore[method-assign,assignment]

@@ -32,6 +32,7 @@ from kling_async import (
     Timeouts,
 )
 from kling_async.emulator import Emulator, Fault
+from kling_async.engines._presence import Alone
 from kling_async.engines.dbos import JobStatus, KlingDBOS
 from tests.fleet import until
 from tests.media_samples import png
@@ -180,6 +181,18 @@ async def test_one_worker_a_process(make: Callable[..., KlingDBOS]) -> None:
         with pytest.raises(ConfigurationError, match="account 'main' has a worker"):
             async with make(account="other").worker():
                 pass
+
+
+async def test_worker_that_cannot_show_its_life_does_not_begin(
+    make: Callable[..., KlingDBOS], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unheard(alone: Alone) -> bool:
+        return False
+
+    monkeypatch.setattr(Alone, "beat", unheard)
+    with pytest.raises(ConfigurationError, match="not a pooler's"):
+        async with make().worker():
+            pass
 
 
 async def test_accounts_have_queues_of_their_own(

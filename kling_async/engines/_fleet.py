@@ -34,10 +34,10 @@ from kling_async.engines._watch import Watch
 
 _PORTABLE = WorkflowSerializationFormat.PORTABLE
 _DAY = 86400.0
-_DOWNLOADS = 8
+_DOWNLOADS = 50  # a client saves a few of them at a time, and the next ones are at hand
 
 
-class QueueRateLimit(TypedDict):
+class _Limiter(TypedDict):
     """What DBOS calls a limit of starts."""
 
     limit: int
@@ -190,6 +190,11 @@ class KlingDBOS:
                     grace=self._silence / 2,
                 )
             )
+            if not await shown.beat():  # or others would take it for dead before it begins
+                raise ConfigurationError(
+                    "the database keeps no session for this worker; the log says why",
+                    advice="Give its own address, not a pooler's; PostgreSQL 14 or later.",
+                )
             recovery = Recovery(
                 database,
                 shown,
@@ -332,7 +337,7 @@ class KlingDBOS:
         return self._link
 
     async def _register_queues(self, database: DBOSClient) -> None:
-        limiter: QueueRateLimit | None = None
+        limiter: _Limiter | None = None
         if self._starts is not None:
             limiter = {"limit": self._starts[0], "period": self._starts[1]}
         await database.register_queue_async(
