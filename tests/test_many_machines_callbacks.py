@@ -79,7 +79,7 @@ async def test_callback_wakes_the_job(
 ) -> None:
     post.times = times
     await ships.submit(12)
-    await ships.worker(fleet=called())
+    await ships.worker(fleet=called(), total=30.0)
 
     await ships.done(12)
 

@@ -1,7 +1,8 @@
 """Workflows: a job's life in steps that DBOS journals, so that any worker goes on with it.
 
 A step gives what came of it, errors too, as JSON: so a workflow that is replayed decides as it
-did the first time.
+did the first time. What costs nothing to repeat, and comes last, is no step of its own: waiting, as
+a task that has ended stays so, and saving. The workflow's own end is their entry in the journal.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ async def task(order: Order) -> Answer:
         token: str = created["token"]
         ended = await _called(crew, token) if created["is_called"] else None
         if ended is None:
-            ended = await DBOS.run_step_async({"name": "wait"}, crew.wait, token)
+            ended = await crew.wait(token)
         result = _or_failed(ended)["result"]
         if order["to"] is not None:
             await DBOS.enqueue_workflow_with_options_async(
@@ -50,7 +51,7 @@ async def task(order: Order) -> Answer:
 async def files(order: Order, result: Answer) -> list[str]:
     """Save the files of a job, in no slot of the account's."""
     async with at_work(order["account"]) as crew:
-        saved = await DBOS.run_step_async({"name": "save"}, crew.save, order, result)
+        saved = await crew.save(order, result)
         paths: list[str] = _or_failed(saved)["files"]
         return paths
 
