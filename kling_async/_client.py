@@ -93,7 +93,8 @@ class Kling:
         expect("retries", retries, Retries, "Retries(busy=60)")
         expect("downloads", downloads, Downloads, "Downloads(at_once=4)")
         self.provider = provider or provider_in(os.environ)
-        timeouts, polling, random = timeouts or Timeouts(), polling or Polling(), Random()
+        self.timeouts = timeouts = timeouts or Timeouts()
+        polling, random = polling or Polling(), Random()
         told = Hooks(hooks)
         self._transport = Transport(
             timeouts=timeouts, max_connections=max_connections, transport=transport, hooks=told

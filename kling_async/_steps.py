@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 from pydantic import BaseModel
 
+from ._config import Timeouts
 from ._errors import IntentExpired, KlingError, SubmissionUnknown
 from ._intent import Intent, Notes
 from ._results import FromState, VideoResult
@@ -23,9 +24,6 @@ ResultT = TypeVar("ResultT", bound=FromState)
 INTENT_LASTS = 30.0
 """Seconds after which an intent allows no create any more."""
 
-_unused: dict[str, float] = {}
-"""The intents that this process has made and not used, and when they expire."""
-
 
 class Client(Protocol):
     """What the steps need of a client."""
@@ -33,6 +31,11 @@ class Client(Protocol):
     @property
     def provider(self) -> Provider:
         """Whose tokens they are."""
+        ...
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long one exchange of it may take."""
         ...
 
     def task(self, token: str) -> Task[Any]:
@@ -60,19 +63,48 @@ class Buyer(Client, Protocol):
         ...
 
 
-async def intend() -> dict[str, Any]:
+class _Lease(Notes):
+    """Lets a create leave only while the intent is good, however long this process slept."""
+
+    lasting = True
+
+    def __init__(self, seconds: float) -> None:
+        # The loop's clock stands still while the machine sleeps; the other one may be set back.
+        self._end = anyio.current_time() + seconds
+        self._end_by_date = time.time() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        return anyio.current_time() >= self._end or time.time() >= self._end_by_date
+
+    async def leaving(self) -> None:
+        if self.is_over:
+            raise IntentExpired("the intent is too old for a create to leave by it")
+
+
+_unused: dict[str, _Lease] = {}
+"""The intents that this process has made and not used."""
+
+
+async def intend(kling: Client | None = None) -> dict[str, Any]:
     """An intent to create, for the engine to journal in a step of its own before it submits.
 
     It is good for one `submit_or_adopt`, in this process, within half a minute. Whoever is
     given it later, after a crash or a take-over, or twice, knows by that, and not by what the
     engine says of retries, that a create may have left already.
+
+    Args:
+        kling: The client that will submit by it. Needed where others' have other time-outs:
+            they are to know how long a create of this one may be on its way.
     """
-    now = anyio.current_time()
-    for intent_id in [each for each, end in _unused.items() if end < now]:
+    for intent_id in [each for each, lease in _unused.items() if lease.is_over]:
         del _unused[intent_id]
     intent_id = uuid4().hex
-    _unused[intent_id] = now + INTENT_LASTS
-    return {"id": intent_id, "at": time.time()}
+    _unused[intent_id] = _Lease(INTENT_LASTS)
+    intent: dict[str, Any] = {"id": intent_id, "at": time.time()}
+    if kling is not None:
+        intent["arrives_within"] = INTENT_LASTS + kling.timeouts.total
+    return intent
 
 
 async def submit_or_adopt(
@@ -100,7 +132,7 @@ async def submit_or_adopt(
             send again might pay twice. `settle` looks for it.
     """
     named = request.named(external_task_id)
-    task = await kling.submit(named, intent=None if intent is None else _taken(intent))
+    task = await kling.submit(named, intent=None if intent is None else _taken(intent, kling))
     return task.token
 
 
@@ -172,23 +204,11 @@ def written(result: FromState) -> dict[str, Any]:
     return cast("BaseModel", result).model_dump(mode="json")
 
 
-class _Lease(Notes):
-    """Lets a create leave only while the intent is good, however long this process slept."""
-
-    lasting = True
-
-    def __init__(self, end: float) -> None:
-        self._end = end
-
-    async def leaving(self) -> None:
-        if anyio.current_time() >= self._end:
-            raise IntentExpired("the intent is too old for a create to leave by it")
-
-
-def _taken(intent: Mapping[str, Any]) -> Intent:
+def _taken(intent: Mapping[str, Any], kling: Client) -> Intent:
     """What is known of the create of an *intent*, which is good for one attempt."""
-    end = _unused.pop(str(intent["id"]), None)
-    if end is not None:
-        return Intent(notes=_Lease(end))
-    # Another process may have it, which may even be asleep: by its clock it gives up in time.
-    return Intent(left_before=0.0, late=INTENT_LASTS, notes=_Lease(0.0))
+    lease = _unused.pop(str(intent["id"]), None)
+    if lease is not None:
+        return Intent(notes=lease)
+    # Another process may have it, which may even be asleep: by its clocks it gives up in time.
+    late = max(INTENT_LASTS, intent.get("arrives_within", 0.0) - kling.timeouts.total)
+    return Intent(left_before=0.0, late=late, notes=_Lease(0.0))

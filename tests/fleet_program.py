@@ -44,7 +44,7 @@ async def main(options: dict[str, Any]) -> None:
     steps.INTENT_LASTS = options.get("intent_lasts", 2.0)
     if options.get("without_look_ups"):
         submit.Rules.asks = property(lambda rules: False)  # type: ignore[method-assign,assignment]
-        steps._taken = lambda intent: Intent()
+        steps._taken = lambda intent, kling: Intent()
 
     def made() -> Kling:
         return client(options["origin"], options.get("total", 3.0))

@@ -15,11 +15,13 @@ from kling_async import (
     CometAPI,
     IntentExpired,
     Kling,
+    KlingAI,
     RateLimited,
     SubmissionUnknown,
     TaskFailed,
     TaskTimeout,
     Text2Video,
+    Timeouts,
 )
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines import download, intend, settle, submit_or_adopt, wait
@@ -129,8 +131,36 @@ async def test_process_that_slept_too_long_sends_nothing(kling: Kling, emulator:
     assert creates(emulator) == 0
 
 
+async def test_machine_that_slept_too_long_sends_nothing(
+    kling: Kling, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent, today = await intend(), time.time()
+    # The loop's clock stands still while a machine sleeps.
+    monkeypatch.setattr("time.time", lambda: today + 3600)
+
+    with pytest.raises(IntentExpired):
+        await submit_or_adopt(kling, BOAT, "order17-3", intent=intent)
+
+    assert creates(emulator) == 0
+
+
+async def test_create_of_a_more_patient_client_is_waited_for(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = Kling(KlingAI(KEY), transport=emulator.transport(), timeouts=Timeouts(total=600))
+    async with patient:
+        intent = await intend(patient)
+        monkeypatch.setattr("kling_async._steps._unused", {})
+        began = anyio.current_time()
+
+        with pytest.raises(IntentExpired):
+            await another(emulator, intent)
+
+    assert anyio.current_time() - began >= 630
+
+
 async def test_old_intents_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    unused: dict[str, float] = {}
+    unused: dict[str, object] = {}
     monkeypatch.setattr("kling_async._steps._unused", unused)
     await intend()
     await anyio.sleep(31)

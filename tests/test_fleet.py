@@ -316,9 +316,9 @@ async def test_intent_that_expired_is_made_anew(
 ) -> None:
     real, lasts = steps.intend, iter([0.0, 30.0, 30.0])
 
-    async def intend() -> dict[str, Any]:
+    async def intend(kling: Kling) -> dict[str, Any]:
         monkeypatch.setattr(steps, "INTENT_LASTS", next(lasts))
-        return await real()
+        return await real(kling)
 
     monkeypatch.setattr("kling_async.engines._crew.intend", intend)
     job = await fleet.submit(BOAT, key="boat-1")

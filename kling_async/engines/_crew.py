@@ -45,7 +45,7 @@ class Crew:
     async def intend(self, pause: float) -> Answer:
         """Wait, then say that a create may leave."""
         await anyio.sleep(pause)
-        return await intend()
+        return await intend(self.kling)
 
     async def submit(self, order: Order, intent: Answer) -> Answer:
         """Look the task up, and make it if there is none."""
