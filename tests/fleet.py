@@ -117,6 +117,17 @@ class Fleet:
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*.mp4"))
 
+    async def journaled(self, count: int, step: str) -> None:
+        """Wait until so many jobs have taken a step."""
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
+            while True:
+                rows = await connection.execute(
+                    "SELECT count(*) FROM dbos.operation_outputs WHERE function_name = %s", (step,)
+                )
+                if await rows.fetchone() == (count,):
+                    return
+                await anyio.sleep(0.02)
+
     async def begun(self, worker: Worker) -> set[str]:
         """The jobs whose task a worker has, or has had when it died."""
         async with await psycopg.AsyncConnection.connect(self.url) as connection:

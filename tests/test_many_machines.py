@@ -134,6 +134,30 @@ async def test_job_that_ends_its_workers_is_given_up(ships: Fleet) -> None:
     assert ships.paid == 0
 
 
+async def test_job_that_ends_its_workers_takes_none_with_it(
+    ships: Fleet, emulator: Emulator
+) -> None:
+    emulator.faults.clear()
+    emulator.faults.add(Fault.STUCK, on="create", times=5)
+    await ships.submit(5)
+    options: dict[str, Any] = {"dies_of": "Boat 5", "fleet": {"take_overs": 1}}
+    first = await ships.worker(**options)
+    await ships.journaled(5, "submit")
+    *_, poison = await ships.submit(6)
+    await first.process.wait()
+    second = await ships.worker(**options)
+    await second.process.wait()
+    await ships.worker(**options)
+
+    with pytest.raises(TaskError, match="given up after it had lost 2 workers"):
+        await poison.result()
+
+    for task_id in emulator.tasks:
+        emulator.tasks[task_id].succeed()
+    await ships.done(5)
+    assert (ships.paid, ships.paid_twice) == (5, {})
+
+
 async def test_two_versions_side_by_side(ships: Fleet) -> None:
     await ships.submit(60)
     old = {"version": "old"}

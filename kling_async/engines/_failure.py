@@ -7,7 +7,13 @@ from typing import Any, cast
 
 from dbos import PortableWorkflowError
 
-from kling_async._errors import AuthenticationError, BalanceExhausted, KlingError, PermissionDenied
+from kling_async._errors import (
+    AuthenticationError,
+    BalanceExhausted,
+    KlingError,
+    PermissionDenied,
+    TaskError,
+)
 from kling_async._retry import is_transient
 
 _FACTS = ("status", "request_id", "provider", "task_id", "external_task_id", "token", "advice")
@@ -32,16 +38,24 @@ def failed(facts: dict[str, Any]) -> PortableWorkflowError:
     return PortableWorkflowError(facts["message"], facts["name"], facts["code"], data)
 
 
-def raised(error: Exception) -> Exception:
-    """The error that a workflow ended with, as it was; a defect's is only described."""
+def raised(error: object, key: str) -> Exception:
+    """The error that the job of *key* ended with, as it was; a defect's is only described."""
     if not isinstance(error, PortableWorkflowError):
-        return KlingError(f"the job broke off: {error!r}")
+        return _broken_off(repr(error), key)
     facts = dict(cast("dict[str, Any]", error.data or {}))
     name = facts.pop("name", error.name)
     kind = next((each for each in _kinds(KlingError) if each.__name__ == name), None)
     if kind is None:
-        return KlingError(f"the job broke off: {name}: {error.message}")
+        return _broken_off(f"{name}: {error.message}", key)
     return kind(error.message, code=error.code, **facts)
+
+
+def _broken_off(why: str, key: str) -> TaskError:
+    return TaskError(
+        f"job {key} broke off: {why}; a task of it may exist under that external_task_id",
+        external_task_id=key,
+        advice="Its state may have the result already; kling.settle looks for the task.",
+    )
 
 
 def passes(error: KlingError) -> bool:

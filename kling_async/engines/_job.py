@@ -123,6 +123,8 @@ class Jobs:
 
     async def _ended(self, workflow_id: str, key: str) -> WorkflowStatus:
         row = await self._watch.end(workflow_id)
+        if row is None:
+            raise LookupError(f"there is no job {key!r}, or no more")
         if row.status != "SUCCESS":
             raise _error(row, key)
         return row
@@ -151,6 +153,7 @@ class Job:
             TaskFailed: Kling ended the task without a result.
             SubmissionUnknown: Nobody can say whether there is a task.
             TaskError: It was cancelled, or has lost too many workers.
+            LookupError: There is no such job, or no more.
         """
         return (await self._end())[0]
 
@@ -184,7 +187,7 @@ def _paths(row: WorkflowStatus) -> tuple[Path, ...]:
 
 def _error(row: WorkflowStatus, key: str) -> Exception:
     if row.error is not None:
-        return raised(row.error)
+        return raised(row.error, key)
     lost = (row.attributes or {}).get(TAKEN_OVER)
     why = f"given up after it had lost {lost} workers" if lost else "cancelled"
     return TaskError(

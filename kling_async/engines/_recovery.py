@@ -10,7 +10,7 @@ import anyio
 from dbos import DBOSClient, WorkflowStatus
 
 from kling_async._background import Signal
-from kling_async.engines._names import Names
+from kling_async.engines._names import FILES, Names
 from kling_async.engines._presence import Presence
 
 TAKEN_OVER = "kling_async.taken_over"
@@ -19,7 +19,6 @@ TAKEN_OVER = "kling_async.taken_over"
 _LOG = logging.getLogger("kling_async")
 
 _MISSES = 3
-_AT_ONCE = 50
 _SWEEP = 30.0
 _FAREWELL = 10.0
 
@@ -119,7 +118,9 @@ class Recovery:
         try:
             while rows := await self._left(executor):
                 _LOG.warning("worker %s has died: %d jobs go on elsewhere", executor, len(rows))
-                await self._resume([row for row in rows if await self._is_sound(row)])
+                suspects = await self._suspects(rows)
+                await self._resume([each for each in rows if each not in suspects])
+                await self._resume([each for each in suspects if await self._is_sound(each)])
         finally:
             with anyio.CancelScope(shield=True):
                 await self._presence.buried(executor)
@@ -130,10 +131,24 @@ class Recovery:
             queue_name=self._names.queues,
             executor_id=executor,
             app_version=self._version,
-            limit=_AT_ONCE,
             load_input=False,
             load_output=False,
         )
+
+    async def _suspects(self, rows: list[WorkflowStatus]) -> list[WorkflowStatus]:
+        """Those that may have ended their worker.
+
+        Most work is done before there is a task, on pictures of all kinds. And what is paid for
+        is not to be given up for the company it was in.
+        """
+        return [row for row in rows if not await self._is_paid(row)] or rows
+
+    async def _is_paid(self, row: WorkflowStatus) -> bool:
+        if row.name == FILES:
+            return True
+        steps = await self._database.list_workflow_steps_async(row.workflow_id)
+        outputs: list[object] = [step["output"] for step in steps]
+        return any(isinstance(output, dict) and "token" in output for output in outputs)
 
     async def _is_sound(self, row: WorkflowStatus) -> bool:
         """Count the take-over; what ends every worker that takes it is ended itself."""

@@ -13,6 +13,7 @@ from kling_async.engines._retention import ENDED
 _LOG = logging.getLogger("kling_async")
 
 _AT_ONCE = 500
+_COUNT = 30.0
 
 
 class _Wait:
@@ -32,9 +33,11 @@ class Watch:
         self._new: set[str] = set()
         self._called = Signal()
         self._asking = Background(self._ask)
+        self._is_open = True
 
-    async def end(self, workflow_id: str) -> WorkflowStatus:
-        """Wait for the end of a workflow, as the database has it."""
+    async def end(self, workflow_id: str) -> WorkflowStatus | None:
+        """Wait for the end of a workflow, as the database has it; None if it has none."""
+        self._refuse_if_closed()
         wait = self._waits.setdefault(workflow_id, _Wait())
         wait.waiters += 1
         self._new.add(workflow_id)
@@ -46,23 +49,38 @@ class Watch:
             wait.waiters -= 1
             if not wait.waiters and self._waits.get(workflow_id) is wait:
                 del self._waits[workflow_id]
-        assert wait.row is not None
+        if wait.row is None:
+            self._refuse_if_closed()
         return wait.row
 
     async def aclose(self) -> None:
-        """Ask no more."""
+        """Ask no more, and let nobody wait for what cannot come."""
+        self._is_open = False
         await self._asking.stop()
+        while self._waits:
+            self._waits.popitem()[1].over.set()
+
+    def _refuse_if_closed(self) -> None:
+        if not self._is_open:
+            raise RuntimeError(
+                "the fleet was closed: wait inside of `async with fleet.open()`,"
+                " with a job that it gave there"
+            )
 
     async def _ask(self) -> None:
         due = anyio.current_time() + self._interval
+        counted = anyio.current_time()
         while self._waits:
             now = anyio.current_time()
-            about = self._new
+            about = new = self._new
             if now >= due:
                 about, due = set(self._waits), now + self._interval
+            if now >= counted + _COUNT:  # retention, or somebody, may have deleted them
+                new, counted = set(self._waits), now
             self._new = set()
             try:
                 await self._ask_about(list(about))
+                await self._ask_whether_there(list(new & self._waits.keys()))
             except Exception as error:
                 _LOG.warning("jobs cannot be asked about now: %r", error)
             if not self._new:
@@ -77,4 +95,14 @@ class Watch:
             for row in rows:
                 if (wait := self._waits.pop(row.workflow_id, None)) is not None:
                     wait.row = row
+                    wait.over.set()
+
+    async def _ask_whether_there(self, ids: list[str]) -> None:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            rows = await self._database.list_workflows_async(
+                workflow_ids=some, load_input=False, load_output=False
+            )
+            for missing in set(some) - {row.workflow_id for row in rows}:
+                if (wait := self._waits.pop(missing, None)) is not None:
                     wait.over.set()
