@@ -98,7 +98,7 @@ async def test_files_that_cannot_be_saved_end_the_job(
 def test_error_is_the_same_on_the_other_side() -> None:
     error = TaskFailed("the boat sank", task_id="7", token="klingai/text2video/7", code=1301)
 
-    again = raised(failed(stored(error)))
+    again = raised(failed(stored(error)), "boat-1")
 
     assert isinstance(again, TaskFailed)
     assert (str(again), again.token) == (str(error), error.token)
@@ -112,7 +112,7 @@ def test_error_is_the_same_on_the_other_side() -> None:
     ],
 )
 def test_defect_is_described(error: Exception, words: str) -> None:
-    again = raised(error)
+    again = raised(error, "boat-1")
 
     assert type(again) is KlingError
     assert words in str(again)

@@ -111,7 +111,7 @@ async def test_job_is_asked_about_when_no_callback_comes(ships: Fleet, post: Pos
 
 
 async def test_forged_callbacks_change_nothing(ships: Fleet, emulator: Emulator) -> None:
-    emulator.faults.add(Fault.STUCK, on="create")
+    emulator.faults.add(Fault.STUCK, on="create")  # however long it takes to lie
     [job] = await ships.submit(1)
     await ships.worker(fleet=called(patience=2.0))
     await until(lambda: len(emulator.ledger) == 1)

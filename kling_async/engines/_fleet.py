@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from random import randrange
 from typing import Any, Self, TypedDict
 
 import anyio
@@ -23,6 +27,7 @@ from kling_async._difference import refuse_changes
 from kling_async._errors import ConfigurationError, RequestRefused
 from kling_async._parcel import pack
 from kling_async.endpoints import Request
+from kling_async.engines._address import check_address
 from kling_async.engines._crew import Crew, Order, on_duty
 from kling_async.engines._executor import attached, launched, started
 from kling_async.engines._job import Job, Jobs, JobState, order_of
@@ -32,9 +37,12 @@ from kling_async.engines._recovery import Recovery
 from kling_async.engines._retention import ENDED, retain
 from kling_async.engines._watch import Watch
 
+_LOG = logging.getLogger("kling_async")
+
 _PORTABLE = WorkflowSerializationFormat.PORTABLE
 _DAY = 86400.0
 _DOWNLOADS = 50  # a client saves a few of them at a time, and the next ones are at hand
+_CALLS_A_MINUTE = 100
 
 
 class _Limiter(TypedDict):
@@ -84,7 +92,8 @@ class KlingDBOS:
             serves one process, to try things out.
         client: Makes the client of a worker, in its event loop. So keys stay where they are.
         account: Whose slots these are. Those with another name have queues of their own.
-        concurrency: The account's tasks in progress at most, over all workers together.
+        concurrency: The account's tasks in progress at most, over all workers together: as the
+            worker says that began last.
         at_once: Jobs that one worker has at most.
         starts: So many tasks are begun in so many seconds at most; up to twice as many where
             two such spans meet.
@@ -122,8 +131,11 @@ class KlingDBOS:
         version: str = "1",
         attach: bool = False,
     ) -> None:
-        if not account or ":" in account:
-            raise ConfigurationError(f"account {account!r}: give a name without a colon")
+        check_address(database_url)
+        if not account or ":" in account or account.endswith(".files"):
+            raise ConfigurationError(
+                f"account {account!r}: give a name without a colon, and no .files at its end"
+            )
         if silence < 4 * beat:
             raise ConfigurationError(
                 f"silence={silence:g}: give 4 beats or more, which are {4 * beat:g} s"
@@ -153,6 +165,10 @@ class KlingDBOS:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Self]:
         """Submit, and wait for results, in this block; it needs nothing but the database."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError("DBOS runs on asyncio alone, not on trio") from None
         async with self._opening:
             if not self._opened:
                 self._link = await self._connect()
@@ -287,8 +303,10 @@ class KlingDBOS:
         )
         if not rows or rows[0].status in ENDED:
             return False
+        # What has the same name is kept once, so that a storm does not fill the database.
+        name = f"{time.time() // 60:.0f}-{randrange(_CALLS_A_MINUTE)}"
         await database.send_async(
-            workflow_id, callback.status.value, TOPIC, serialization_type=_PORTABLE
+            workflow_id, callback.status.value, TOPIC, name, serialization_type=_PORTABLE
         )
         return True
 
@@ -340,6 +358,15 @@ class KlingDBOS:
         limiter: _Limiter | None = None
         if self._starts is not None:
             limiter = {"limit": self._starts[0], "period": self._starts[1]}
+        known = await database.retrieve_queue_async(self._names.tasks)
+        before = await known.get_global_concurrency_async() if known else self._concurrency
+        if before != self._concurrency:
+            _LOG.warning(
+                "account %s: concurrency was %s, and is %s for all workers from now on",
+                self._names.account,
+                before,
+                self._concurrency,
+            )
         await database.register_queue_async(
             self._names.tasks,
             global_concurrency=self._concurrency,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
 from math import ceil, inf
+from pathlib import Path
 from typing import LiteralString, Protocol
 
 import anyio
+import anyio.to_thread
 import psycopg
 import sqlalchemy
 
+from kling_async._errors import ConfigurationError, JournalError
+from kling_async._file_lock import held
+
 _LOG = logging.getLogger("kling_async")
+
+_PATIENCE = 30.0
 
 _HOLDERS = """
     SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
@@ -29,6 +36,10 @@ class Presence(Protocol):
     """From when on the others' absence counts; inf while nothing can be known."""
     losses: int
     """How many workers were seen to go."""
+
+    async def begin(self) -> None:
+        """Say so for the first time; ConfigurationError if that cannot be."""
+        ...
 
     async def beat(self) -> bool:
         """Say that this worker lives; False if nobody can hear it now."""
@@ -59,6 +70,9 @@ class Alone:
 
     def __init__(self, executor: str) -> None:
         self._executor = executor
+
+    async def begin(self) -> None:
+        """There is nobody to hear it."""
 
     async def beat(self) -> bool:
         """There is nobody to hear it."""
@@ -103,6 +117,18 @@ class Session:
         self._holders: frozenset[int] = frozenset()
         self.since = inf
         self.losses = 0
+
+    async def begin(self) -> None:
+        """Say so for the first time; ConfigurationError if the database does not take it."""
+        try:
+            with anyio.fail_after(_PATIENCE):
+                await self._begin()
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            why = str(error) or "no answer"
+            raise ConfigurationError(
+                f"the database does not take the session of this worker: {why}",
+                advice="It is to be PostgreSQL 14 or later, with a connection left.",
+            ) from error
 
     async def beat(self) -> bool:
         """Say that this worker lives, in a new session if the last one has ended."""
@@ -166,14 +192,33 @@ async def presence(
     url: str, room: str, executor: str, *, silence: float, grace: float
 ) -> AsyncGenerator[Presence]:
     """This worker lives, as long as the block lasts."""
-    shown: Presence = Alone(executor)
-    if not url.startswith("sqlite"):
-        shown = Session(url, room, executor, silence=silence, grace=grace)
+    with ExitStack() as stack:
+        shown: Presence = Alone(executor)
+        if url.startswith("sqlite"):
+            await anyio.to_thread.run_sync(stack.enter_context, _only_one(url, room))
+        else:
+            shown = Session(url, room, executor, silence=silence, grace=grace)
+        try:
+            # Before it takes anything on: what a worker has that nobody sees is taken from it.
+            await shown.begin()
+            yield shown
+        finally:
+            with anyio.CancelScope(shield=True):
+                await shown.aclose()
+
+
+@contextmanager
+def _only_one(url: str, room: str) -> Generator[None]:
+    """Keep a second worker out: it would take the first one for dead."""
+    path = Path(sqlalchemy.make_url(url).database or "")
     try:
-        yield shown
-    finally:
-        with anyio.CancelScope(shield=True):
-            await shown.aclose()
+        with held(path.with_name(f"{path.name}.{room}")):
+            yield
+    except JournalError as error:
+        raise ConfigurationError(
+            f"{error.message}, and on SQLite there is one worker",
+            advice="Give the address of a PostgreSQL.",
+        ) from None
 
 
 def _number(name: str) -> int:
