@@ -16,8 +16,9 @@ from tests.rehearsal import Rehearsal, compiled
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "examples" / "demo.py"  # `kling demo`; test_cli_demo.py runs it
 FASTAPI_APP = DEMO.with_name("fastapi_app.py")  # a whole program; test_fastapi_app.py runs it
+FLEET_APP = DEMO.with_name("fleet_app.py")  # another; test_fleet_app.py runs it
 NOTEBOOK = DEMO.with_name("notebook.ipynb")
-EXAMPLES = sorted(set(DEMO.parent.glob("*.py")) - {DEMO, FASTAPI_APP})
+EXAMPLES = sorted(set(DEMO.parent.glob("*.py")) - {DEMO, FASTAPI_APP, FLEET_APP})
 ARGUMENTS = {
     "batch": ["prompts.txt"],
     "image_to_video": ["cat.png", "It yawns"],
@@ -134,7 +135,9 @@ def test_example_is_one_short_file(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 
 
-@pytest.mark.parametrize("path", [*EXAMPLES, DEMO, FASTAPI_APP], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*EXAMPLES, DEMO, FASTAPI_APP, FLEET_APP], ids=lambda path: path.stem
+)
 def test_example_says_how_to_run_it(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 

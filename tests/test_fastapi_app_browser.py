@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from kling_async.emulator import Emulator, Fault
+from tests.chromium import chromium, opened
 from tests.fastapi_process import ServerProcess
 
 pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 
-FLAGS = (
-    "--no-sandbox",  # there is none for root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 HOSTILE = """<script>hacked = 1</script><img src=x onerror="hacked = 2">"""
 # The page is loaded anew at the end, so what it said is kept beside it.
 WATCH = """new MutationObserver(() => {
@@ -42,29 +33,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        give_up = pytest.fail if "CI" in os.environ else pytest.skip
-        give_up("no chromium: run scripts/install-browser")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
         yield browser
-        await browser.close()
-
-
-@asynccontextmanager
-async def opened(browser: Browser, origin: str) -> AsyncIterator[Page]:
-    """A tab; the page must have no complaints."""
-    page = await browser.new_page(viewport={"width": 820, "height": 620}, color_scheme="dark")
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    await page.add_init_script(WATCH)
-    await page.goto(origin)
-    yield page
-    assert complaints == []
-    await page.close()
 
 
 async def plays(page: Page) -> None:
@@ -77,7 +48,7 @@ async def test_typed_prompt_is_watched_and_played(browser: Browser, tmp_path: Pa
     kept = Path(os.environ.get("SCREENSHOTS", tmp_path))
     command = "-m", "uvicorn", "examples.fastapi_app:app", "--port", "PORT"
     async with ServerProcess(tmp_path, *command) as server:
-        async with opened(browser, server.origin) as page:
+        async with opened(browser, server.origin, WATCH) as page:
             await page.keyboard.type("A paper boat on a storm drain")
             await page.keyboard.press("Tab")
             await page.keyboard.press("Enter")
@@ -105,7 +76,7 @@ async def test_open_page_goes_on_when_the_server_is_back(browser: Browser, tmp_p
     emulator = Emulator(duration=1)
     emulator.faults.add(Fault.STUCK, on="create")
     async with program(tmp_path, emulator) as server:
-        async with opened(browser, server.origin) as page:
+        async with opened(browser, server.origin, WATCH) as page:
             await page.fill("textarea", "A paper boat")
             await page.dblclick("button")
             await page.wait_for_selector("#processing[aria-current]")
