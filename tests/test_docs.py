@@ -43,6 +43,7 @@ PROMISES = ROOT / "docs" / "promises.md"
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 TELEMETRY = ROOT / "docs" / "telemetry.md"
 TESTING = ROOT / "docs" / "testing.md"  # its code is tests: test_testing_docs.py runs it
+ENGINES = ROOT / "docs" / "engines.md"  # so is this: test_docs_engines.py
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *PAGES]
 SOURCES = sorted((ROOT / "kling_async").rglob("*.py"))
@@ -89,7 +90,10 @@ def docstring_examples(path: Path) -> Iterator[Snippet]:
 
 
 PYTHON = [
-    snippet for path in (README, *PAGES) if path != TESTING for snippet in blocks(path, "python")
+    snippet
+    for path in (README, *PAGES)
+    if path not in (TESTING, ENGINES)
+    for snippet in blocks(path, "python")
 ]
 # Units, and names of metrics and attributes, which test_otel_metrics.py looks after.
 TELEMETRY_NAMES = {"By"} | set(
