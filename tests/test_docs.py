@@ -103,6 +103,7 @@ EXAMPLES = [snippet for path in SOURCES for snippet in docstring_examples(path)]
 NAMES: dict[str, object] = {
     **{name: getattr(kling_async, name) for name in kling_async.__all__},
     **{name: getattr(kling_async.emulator, name) for name in ("Emulator", "Fault", "Strike")},
+    "KlingDBOS": kling_async.engines.dbos.KlingDBOS,
     "Telemetry": kling_async.otel.Telemetry,
     **{name: getattr(kling_async.testing, name) for name in kling_async.testing.__all__},
     "Path": Path,
