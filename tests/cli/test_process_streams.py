@@ -80,7 +80,7 @@ async def test_closed_stdout_is_refused_before_anything_is_paid(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 async def test_order_to_end_is_an_interrupt(tmp_path: Path, name: str) -> None:
-    emulator = Emulator(duration=2)
+    emulator = Emulator(duration=6)
     async with emulator.serve() as origin:
         host = ("--quiet", "--base-url", f"{origin}/official")
         async with running(tmp_path, *ONE, *host) as program:
