@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dbos import PortableWorkflowError
 
-from kling_async import Kling, KlingError, TaskFailed, Text2Video
+from kling_async import Kling, TaskError, TaskFailed, Text2Video
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines import intend, pack
 from kling_async.engines._crew import Crew
@@ -52,14 +52,14 @@ async def test_job_is_called_about_where_the_fleet_is(
 ) -> None:
     request = Text2Video(prompt="A paper boat", callback_url=own)
 
-    answer = await crew(kling, ours).submit(order(request), await intend())
+    answer = await crew(kling, ours).submit(order(request), await intend(kling))
 
     assert answer["is_called"] is is_called
 
 
 async def test_question_is_answered_or_not(kling: Kling, emulator: Emulator) -> None:
     mates = crew(kling)
-    token = (await mates.submit(order(), await intend()))["token"]
+    token = (await mates.submit(order(), await intend(kling)))["token"]
 
     assert await mates.look(token) == {}
     emulator.faults.add(Fault.SERVER_ERROR, on="query")
@@ -73,7 +73,7 @@ async def test_question_is_answered_or_not(kling: Kling, emulator: Emulator) -> 
 
 async def test_wait_outlives_a_key_that_is_refused(kling: Kling, emulator: Emulator) -> None:
     mates = crew(kling)
-    token = (await mates.submit(order(), await intend()))["token"]
+    token = (await mates.submit(order(), await intend(kling)))["token"]
     emulator.faults.add(Fault.UNAUTHORIZED, on="query", times=3)
 
     answer = await mates.wait(token)
@@ -85,7 +85,7 @@ async def test_files_that_cannot_be_saved_end_the_job(
     kling: Kling, emulator: Emulator, tmp_path: Path
 ) -> None:
     mates = crew(kling)
-    token = (await mates.submit(order(), await intend()))["token"]
+    token = (await mates.submit(order(), await intend(kling)))["token"]
     result = (await mates.wait(token))["result"]
     (tmp_path / "file").touch()
 
@@ -114,7 +114,8 @@ def test_error_is_the_same_on_the_other_side() -> None:
 def test_defect_is_described(error: Exception, words: str) -> None:
     again = raised(error, "boat-1")
 
-    assert type(again) is KlingError
+    assert type(again) is TaskError
+    assert again.external_task_id == "boat-1"
     assert words in str(again)
 
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kling_async.engines._names import Names
+from kling_async.engines._names import TASK, Names
 from kling_async.engines._presence import Alone
 from kling_async.engines._recovery import TAKEN_OVER, Recovery
 from kling_async.engines._retention import retain
@@ -31,6 +31,8 @@ class Row:
     app_version: str = "1"
     queue_name: str = NAMES.tasks
     attributes: dict[str, Any] | None = None
+    name: str = TASK
+    steps: list[object] = field(default_factory=list[object])
 
 
 @dataclass
@@ -60,6 +62,9 @@ class Database:
             and executors in (None, row.executor_id)
             and wanted.get("app_version") in (None, row.app_version)
         ]
+
+    async def list_workflow_steps_async(self, workflow_id: str) -> list[dict[str, object]]:
+        return [{"output": output} for output in self._row(workflow_id).steps]
 
     async def update_workflow_attributes_async(
         self, workflow_id: str, attributes: dict[str, Any], *, merge: bool
@@ -257,7 +262,9 @@ async def test_many_are_waited_for_by_one_question(caplog: pytest.LogCaptureFixt
     watch, ended = Watch(made, 1.0), list[str]()
 
     async def wait(workflow_id: str) -> None:
-        ended.append((await watch.end(workflow_id)).workflow_id)
+        row = await watch.end(workflow_id)
+        assert row is not None
+        ended.append(row.workflow_id)
 
     async with anyio.create_task_group() as group:
         for row in database.rows:
