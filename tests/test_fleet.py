@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
-from dbos import DBOS, DBOSPortableJSONSerializer
 
 import kling_async._steps as steps
 from kling_async import (
@@ -21,20 +17,17 @@ from kling_async import (
     ContentRejected,
     Image2Video,
     Kling,
-    KlingAI,
     KlingError,
     MediaError,
-    Polling,
     RequestRefused,
-    Retries,
     SubmissionUnknown,
     Text2Video,
-    Timeouts,
 )
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines._presence import Alone
 from kling_async.engines.dbos import JobStatus, KlingDBOS
 from tests.fleet import until
+from tests.lone_fleet import lone_fleet
 from tests.media_samples import png
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
@@ -54,20 +47,7 @@ def emulator() -> Emulator:
 
 @pytest.fixture
 def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
-    def client() -> Kling:
-        return Kling(
-            KlingAI("a-secret-key-0123456789"),
-            transport=emulator.transport(),
-            polling=Polling(interval=0.1, guards=(), jitter=0.0),
-            retries=Retries(look_ups=2, connect=1),
-            timeouts=Timeouts(total=0.5),
-        )
-
-    def make(**options: Any) -> KlingDBOS:
-        url = f"sqlite:///{tmp_path}/fleet.db"
-        return KlingDBOS(url, **{"client": client, "beat": 0.1, **options})
-
-    return make
+    return partial(lone_fleet, tmp_path, emulator)
 
 
 @pytest.fixture
@@ -326,93 +306,3 @@ async def test_intent_that_expired_is_made_anew(
         await job.result()
 
     assert len(emulator.ledger) == 1
-
-
-# In an app that runs DBOS itself.
-
-
-@asynccontextmanager
-async def cinema(tmp_path: Path, **options: Any) -> AsyncGenerator[None]:
-    """An app with a DBOS of its own."""
-    config: Any = {
-        "name": "cinema",
-        "system_database_url": f"sqlite:///{tmp_path}/fleet.db",
-        "serializer": DBOSPortableJSONSerializer(),
-        **options,
-    }
-    DBOS(config=config)
-    try:
-        yield
-    finally:
-        await anyio.to_thread.run_sync(DBOS.destroy)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-
-
-async def test_app_that_runs_dbos_has_it_as_a_guest(
-    make: Callable[..., KlingDBOS], tmp_path: Path
-) -> None:
-    fleet = make(attach=True, application="cinema")
-    async with fleet.open():
-        job = await fleet.submit(BOAT, key="boat-1")
-        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-            DBOS.launch()
-            async with fleet.worker():
-                await job.result()
-
-
-@pytest.mark.parametrize(
-    ("options", "launches", "words"),
-    [
-        ({"application_version": "7"}, True, "no executor_id of its own"),
-        ({"executor_id": "one-start"}, False, "not launched"),
-    ],
-)
-async def test_app_must_have_set_dbos_up(
-    make: Callable[..., KlingDBOS],
-    tmp_path: Path,
-    options: dict[str, Any],
-    launches: bool,
-    words: str,
-) -> None:
-    fleet = make(attach=True, application="cinema")
-    async with cinema(tmp_path, **options):
-        if launches:
-            DBOS.launch()
-        with pytest.raises(ConfigurationError, match=words):
-            async with fleet.worker():
-                pass
-
-
-async def test_app_that_is_not_attached_to_is_told(
-    make: Callable[..., KlingDBOS], tmp_path: Path
-) -> None:
-    async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-        DBOS.launch()
-        with pytest.raises(ConfigurationError, match="attach=True"):
-            async with make().worker():
-                pass
-        assert await DBOS.list_workflows_async() == []  # it goes on
-
-
-async def test_app_must_have_dbos(make: Callable[..., KlingDBOS]) -> None:
-    with pytest.raises(ConfigurationError, match="not launched"):
-        async with make(attach=True).worker():
-            pass
-
-
-async def test_workflow_that_comes_before_its_crew_waits_for_it(
-    make: Callable[..., KlingDBOS], tmp_path: Path
-) -> None:
-    fleet = make(attach=True, application="cinema")
-    async with fleet.open():
-        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-            DBOS.launch()
-            async with fleet.worker():  # its queues are known from now on
-                pass
-            job = await fleet.submit(BOAT, key="boat-1")
-            while True:
-                if (await job.state()).status is JobStatus.RUNNING:
-                    break
-                await anyio.sleep(0.05)
-            async with fleet.worker():
-                await job.result()

@@ -5,89 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from kling_async.engines._names import TASK, Names
 from kling_async.engines._presence import Alone
 from kling_async.engines._recovery import TAKEN_OVER, Recovery
 from kling_async.engines._retention import retain
-from kling_async.engines._watch import Watch
-
-NAMES = Names("main")
-
-
-@dataclass
-class Row:
-    """A workflow, as far as these look at one."""
-
-    workflow_id: str
-    executor_id: str | None = "dead"
-    status: str = "PENDING"
-    app_version: str = "1"
-    queue_name: str = NAMES.tasks
-    attributes: dict[str, Any] | None = None
-    name: str = TASK
-    steps: list[object] = field(default_factory=list[object])
-
-
-@dataclass
-class Database:
-    """The part of DBOSClient that these use, in memory; an outage raises so many times."""
-
-    rows: list[Row] = field(default_factory=list[Row])
-    outages: int = 0
-    resumed: list[str] = field(default_factory=list[str])
-
-    def __post_init__(self) -> None:
-        self.asked = 0
-        self.takes = 0.0
-
-    async def list_workflows_async(self, **wanted: Any) -> list[Row]:
-        self.asked += 1
-        await anyio.sleep(self.takes)
-        if self.outages:
-            self.outages -= 1
-            raise ConnectionError("no database")
-        executors = wanted.get("executor_id")
-        return [
-            row
-            for row in self.rows
-            if row.status in wanted.get("status", row.status)
-            and row.workflow_id in wanted.get("workflow_ids", [row.workflow_id])
-            and executors in (None, row.executor_id)
-            and wanted.get("app_version") in (None, row.app_version)
-        ]
-
-    async def list_workflow_steps_async(self, workflow_id: str) -> list[dict[str, object]]:
-        return [{"output": output} for output in self._row(workflow_id).steps]
-
-    async def update_workflow_attributes_async(
-        self, workflow_id: str, attributes: dict[str, Any], *, merge: bool
-    ) -> None:
-        assert merge
-        self._row(workflow_id).attributes = attributes
-
-    async def cancel_workflow_async(self, workflow_id: str) -> None:
-        self._row(workflow_id).status = "CANCELLED"
-
-    async def resume_workflows_async(self, workflow_ids: list[str], *, queue_name: str) -> None:
-        self.resumed += workflow_ids
-        for workflow_id in workflow_ids:
-            row = self._row(workflow_id)
-            assert row.queue_name == queue_name
-            row.status, row.executor_id = "ENQUEUED", None
-
-    async def delete_workflows_async(self, workflow_ids: list[str]) -> None:
-        self.rows = [row for row in self.rows if row.workflow_id not in workflow_ids]
-
-    def _row(self, workflow_id: str) -> Row:
-        [row] = [row for row in self.rows if row.workflow_id == workflow_id]
-        return row
+from tests.fleet_database import NAMES, Database, Row
 
 
 class Harbour(Alone):
@@ -251,66 +178,6 @@ async def test_what_ended_is_deleted_every_hour(caplog: pytest.LogCaptureFixture
         group.cancel_scope.cancel()
 
     assert "old jobs cannot be deleted now" in caplog.text
-
-
-# Waiting for many at once.
-
-
-async def test_many_are_waited_for_by_one_question(caplog: pytest.LogCaptureFixture) -> None:
-    database = Database([Row(str(number)) for number in range(700)], outages=1)
-    made: Any = database
-    watch, ended = Watch(made, 1.0), list[str]()
-
-    async def wait(workflow_id: str) -> None:
-        row = await watch.end(workflow_id)
-        assert row is not None
-        ended.append(row.workflow_id)
-
-    async with anyio.create_task_group() as group:
-        for row in database.rows:
-            group.start_soon(wait, row.workflow_id)
-        group.start_soon(wait, "699")
-        await anyio.sleep(10.5)
-        assert database.asked < 30
-        assert not ended
-        for row in database.rows:
-            row.status = "SUCCESS"
-    await watch.aclose()
-
-    assert len(ended) == 701
-    assert "jobs cannot be asked about now" in caplog.text
-
-
-async def test_what_has_ended_is_told_at_once_and_nobody_asks_for_nobody() -> None:
-    database = Database([Row(str(number), status="ERROR") for number in range(9)] + [Row("x")])
-    made: Any = database
-    watch = Watch(made, 1.0)
-    began = anyio.current_time()
-    for number in range(9):
-        await watch.end(str(number))
-    assert anyio.current_time() - began < 1
-
-    with anyio.move_on_after(5):
-        await watch.end("x")
-    await anyio.sleep(2)
-    asked = database.asked
-    await anyio.sleep(100)
-
-    assert database.asked == asked
-    await watch.aclose()
-
-
-async def test_who_comes_or_goes_during_a_question_is_served() -> None:
-    database = Database([Row("a", status="SUCCESS"), Row("b", status="SUCCESS")])
-    database.takes = 0.5
-    made: Any = database
-    watch = Watch(made, 1.0)
-
-    async with anyio.create_task_group() as group:
-        with anyio.move_on_after(0.2):
-            await watch.end("a")
-        group.start_soon(watch.end, "b")
-    await watch.aclose()
 
 
 def test_names_lead_back_to_the_key() -> None:
