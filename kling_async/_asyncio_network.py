@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import chain, zip_longest
@@ -15,9 +14,6 @@ from typing import Any
 import anyio
 import httpcore
 
-_PIECE = 64 * 1024
-_HELD = 256 * 1024
-"""Bytes that may wait to be read; the server sends no more until they are."""
 _HEAD_START = 0.25
 """Seconds that an address has before the next one is tried beside it (RFC 8305)."""
 
@@ -25,7 +21,14 @@ Address = tuple[socket.AddressFamily, Any]
 
 
 class AsyncioBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections in the asyncio loop that runs."""
+    """Opens connections in the asyncio loop that runs.
+
+    Args:
+        piece: Bytes that each may hold until they are read.
+    """
+
+    def __init__(self, piece: int) -> None:
+        self._piece = piece
 
     async def connect_tcp(
         self,
@@ -38,7 +41,9 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
         """Connect, by whichever of the host's addresses answers first."""
         with _connecting(timeout):
             sock = await _first(await _addresses(host, port))
-            _, line = await asyncio.get_running_loop().create_connection(_Line, sock=sock)
+            _, line = await asyncio.get_running_loop().create_connection(
+                lambda: _Line(self._piece), sock=sock
+            )
         return AsyncioStream(line, sock)
 
 
@@ -50,7 +55,7 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         self._socket = sock
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What has come, which is never more than httpcore asks for; nothing at the end."""
+        """What has come, be it more than httpcore asks for; nothing at the end."""
         return await self._line.read(inf if timeout is None else timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -68,7 +73,7 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """The same connection, encrypted."""
-        raw, line = self._line.transport, _Line()
+        raw, line = self._line.transport, _Line(self._line.piece)
         try:
             with _connecting(timeout):
                 if self._line.is_over:
@@ -96,11 +101,11 @@ class _Line(asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, piece: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._buffer = memoryview(bytearray(_PIECE))
-        self._pieces: deque[bytes] = deque()
-        self._held = 0
+        self.piece = piece
+        self._buffer = memoryview(bytearray(piece))
+        self._filled = 0
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._is_full = self._is_paused = self._has_ended = False
@@ -109,10 +114,10 @@ class _Line(asyncio.BufferedProtocol):
     @property
     def is_over(self) -> bool:
         """Whether something has come that nobody asked for, be it the end."""
-        return self._has_ended or bool(self._pieces)
+        return self._has_ended or self._filled > 0
 
     async def read(self, timeout: float) -> bytes:
-        while not self._pieces:
+        while not self._filled:
             if self._error is not None:
                 raise httpcore.ReadError(str(self._error)) from self._error
             if self._has_ended:
@@ -122,9 +127,8 @@ class _Line(asyncio.BufferedProtocol):
                 await self._woken(self._reader, timeout, httpcore.ReadTimeout)
             finally:
                 self._reader = None
-        piece = self._pieces.popleft()
-        self._held -= len(piece)
-        if self._is_paused and self._held < _HELD:
+        piece, self._filled = bytes(self._buffer[: self._filled]), 0
+        if self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
         return piece
@@ -158,12 +162,11 @@ class _Line(asyncio.BufferedProtocol):
         self.transport = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._pieces.append(bytes(self._buffer[:nbytes]))
-        self._held += nbytes
-        if self._held >= _HELD:
+        self._filled += nbytes
+        if self._filled == self.piece:  # the server sends no more until it is read
             self._is_paused = True
             self.transport.pause_reading()
         _wake(self._reader)

@@ -18,6 +18,10 @@ HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 KEPT = 60.0
 """Seconds that idle connections are kept: polls are further apart than httpx's default of 5."""
 
+_FILE_PIECE = 1024 * 1024
+"""Bytes of a file that are handed on at once: each step from the socket to the disk costs as
+much for few as for many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Carriers:
@@ -77,7 +81,7 @@ def _of_the_environment(max_connections: int, *, by_aiohttp: bool) -> Carriers:
         # Loaded here: it takes as long as httpx itself, and whoever has a transport needs none.
         from ._pool import Pool
 
-        calls, files = Pool(context, kept=KEPT), Pool(context, kept=None)
+        calls, files = Pool(context, kept=KEPT), Pool(context, kept=None, piece=_FILE_PIECE)
     if by_aiohttp:
         from ._aiohttp import Aiohttp
 

@@ -23,7 +23,14 @@ def running() -> object:
 
 
 class Network(httpcore.AsyncNetworkBackend):
-    """Whichever backend goes with the event loop that runs."""
+    """Whichever backend goes with the event loop that runs.
+
+    Args:
+        piece: Bytes that are read at once, if need be.
+    """
+
+    def __init__(self, piece: int) -> None:
+        self._piece = piece
 
     async def connect_tcp(
         self,
@@ -35,7 +42,7 @@ class Network(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect in the loop that runs."""
         if isinstance(running(), asyncio.AbstractEventLoop):
-            return await AsyncioBackend().connect_tcp(host, port, timeout)
+            return await AsyncioBackend(self._piece).connect_tcp(host, port, timeout)
         backend = cast("httpcore.AsyncNetworkBackend", httpcore.TrioBackend())
         return _Guarded(await backend.connect_tcp(host, port, timeout))
 

@@ -49,16 +49,19 @@ class Pool(httpx.AsyncBaseTransport):
 
     Args:
         kept: Seconds that an idle connection is kept; None closes each after its answer.
+        piece: Bytes that a connection reads at once.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, kept: float | None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, *, kept: float | None, piece: int = 64 * 1024
+    ) -> None:
         self._context = context
         self._kept = kept
         self._idle: dict[Key, Idle] = {}
         self._busy: set[httpcore.AsyncHTTPConnection] = set()
         self._home: object = None
         self._is_closed = False
-        self._network = Network()
+        self._network = Network(piece)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it on a connection that is idle, or a new one."""

@@ -70,7 +70,7 @@ async def test_address_that_refuses_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     lead_to(monkeypatch, "127.0.0.2", "127.0.0.1")
-    stream = await AsyncioBackend().connect_tcp("film.test", port, 5)
+    stream = await AsyncioBackend(65_536).connect_tcp("film.test", port, 5)
 
     assert stream.get_extra_info("peername") == ("127.0.0.1", port)
     await stream.aclose()
@@ -81,7 +81,7 @@ async def test_address_that_keeps_silent_is_passed_over(
 ) -> None:
     dialled = Dialled(monkeypatch, "127.0.0.2")
     lead_to(monkeypatch, "127.0.0.2", "127.0.0.1")
-    stream = await AsyncioBackend().connect_tcp("film.test", port, 5)
+    stream = await AsyncioBackend(65_536).connect_tcp("film.test", port, 5)
 
     assert dialled.sockets[0].fileno() == -1
     await stream.aclose()
@@ -97,7 +97,7 @@ async def test_connection_that_comes_with_the_cancellation_is_closed(
     sockets = list[socket.socket]()
     lead_to(monkeypatch, "127.0.0.1")
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", leave)
-    task = asyncio.ensure_future(AsyncioBackend().connect_tcp("film.test", 80, 5))
+    task = asyncio.ensure_future(AsyncioBackend(65_536).connect_tcp("film.test", 80, 5))
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -106,7 +106,7 @@ async def test_connection_that_comes_with_the_cancellation_is_closed(
 
 async def accepted(listener: socket.socket) -> tuple[httpcore.AsyncNetworkStream, socket.socket]:
     """Both ends of a connection."""
-    stream = await AsyncioBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
+    stream = await AsyncioBackend(65_536).connect_tcp("127.0.0.1", listener.getsockname()[1], 5)
     return stream, listener.accept()[0]
 
 
@@ -160,7 +160,7 @@ async def test_when_all_refuse_the_first_reason_is_told(
 ) -> None:
     lead_to(monkeypatch, "127.0.0.2", "127.0.0.3")
     with pytest.raises(httpcore.ConnectError, match=rf"Errno {errno.ECONNREFUSED}.*127\.0\.0\.2"):
-        await AsyncioBackend().connect_tcp("film.test", port, 5)
+        await AsyncioBackend(65_536).connect_tcp("film.test", port, 5)
 
 
 async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     lead_to(monkeypatch, "::1", "::2", "::3", "127.0.0.1")
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
     with pytest.raises(httpcore.ConnectError):
-        await AsyncioBackend().connect_tcp("film.test", 80, 5)
+        await AsyncioBackend(65_536).connect_tcp("film.test", 80, 5)
 
     assert asked == ["::1", "127.0.0.1", "::2", "::3"]
 
@@ -181,6 +181,6 @@ async def test_silence_ends_with_the_time_out(monkeypatch: pytest.MonkeyPatch, p
     dialled = Dialled(monkeypatch, "127.0.0.1")
     lead_to(monkeypatch, "127.0.0.1")
     with pytest.raises(httpcore.ConnectTimeout):
-        await AsyncioBackend().connect_tcp("film.test", port, 0.1)
+        await AsyncioBackend(65_536).connect_tcp("film.test", port, 0.1)
 
     assert dialled.sockets[0].fileno() == -1
