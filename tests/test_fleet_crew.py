@@ -81,6 +81,17 @@ async def test_wait_outlives_a_key_that_is_refused(kling: Kling, emulator: Emula
     assert answer["result"]["videos"]
 
 
+async def test_task_that_kling_failed_is_waited_for_no_longer(
+    kling: Kling, emulator: Emulator
+) -> None:
+    mates = crew(kling)
+    token = (await mates.submit(order(), await intend(kling)))["token"]
+    (task_id,) = emulator.tasks
+    emulator.tasks[task_id].fail("the boat sank")
+
+    assert (await mates.wait(token))["error"]["name"] == "TaskFailed"
+
+
 async def test_files_that_cannot_be_saved_end_the_job(
     kling: Kling, emulator: Emulator, tmp_path: Path
 ) -> None:

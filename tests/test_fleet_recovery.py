@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from kling_async.engines._names import FILES
 from kling_async.engines._presence import Alone
 from kling_async.engines._recovery import TAKEN_OVER, Recovery
 from kling_async.engines._retention import retain
@@ -119,6 +120,29 @@ async def test_others_bury_too() -> None:
 
 async def test_poison_is_ended() -> None:
     database = Database([Row("a", attributes={TAKEN_OVER: 2}), Row("b")])
+    async with watched(database, Harbour()):
+        await anyio.sleep(5)
+
+    assert database.resumed == ["b"]
+    assert database.rows[0].status == "CANCELLED"
+
+
+async def test_what_is_paid_for_is_not_suspected_of_the_death() -> None:
+    paid = Row("paid", steps=[{"id": "7"}, {"token": "klingai/text2video/7"}])
+    saving = Row("saving", name=FILES, queue_name=NAMES.files)
+    unpaid = Row("unpaid", steps=[{"id": "8"}, None])
+    database = Database([unpaid, paid, saving])
+    async with watched(database, Harbour()):
+        await anyio.sleep(5)
+
+    assert database.resumed == ["paid", "saving", "unpaid"]
+    assert unpaid.attributes == {TAKEN_OVER: 1}
+    assert paid.attributes is saving.attributes is None
+
+
+async def test_one_of_those_that_are_paid_for_may_be_the_poison() -> None:
+    steps: list[object] = [{"token": "klingai/text2video/7"}]
+    database = Database([Row("a", steps=steps, attributes={TAKEN_OVER: 2}), Row("b", steps=steps)])
     async with watched(database, Harbour()):
         await anyio.sleep(5)
 

@@ -66,3 +66,52 @@ async def test_who_comes_or_goes_during_a_question_is_served() -> None:
             await watch.end("a")
         group.start_soon(watch.end, "b")
     await watch.aclose()
+
+
+async def test_what_is_not_there_has_no_end() -> None:
+    database = Database([Row("a")])
+    made: Any = database
+    watch, ended = Watch(made, 1.0), list[object]()
+
+    async def wait() -> None:
+        ended.append(await watch.end("a"))
+
+    assert await watch.end("raft") is None
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(100)
+        assert not ended
+        database.rows.clear()
+    await watch.aclose()
+
+    assert ended == [None]
+
+
+async def test_who_goes_while_his_is_looked_for_is_not_told() -> None:
+    database = Database([Row("a", status="SUCCESS")])
+    database.takes = 0.5  # for those that have ended, and as long for those that are there
+    made: Any = database
+    watch = Watch(made, 1.0)
+
+    with anyio.move_on_after(0.7) as patience:
+        await watch.end("raft")
+    assert patience.cancelled_caught
+    row = await watch.end("a")
+    await watch.aclose()
+
+    assert row is not None
+
+
+async def test_nobody_waits_for_a_watch_that_is_closed() -> None:
+    made: Any = Database([Row("a")])
+    watch = Watch(made, 1.0)
+
+    async def wait() -> None:
+        with pytest.raises(RuntimeError, match="the fleet was closed"):
+            await watch.end("a")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(10)
+        await watch.aclose()
+    await wait()
