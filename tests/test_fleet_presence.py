@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -92,8 +93,9 @@ async def test_database_that_is_away_hears_nobody(postgres: Postgres, postgres_u
         assert shown.lives("first")
 
 
-async def test_process_on_sqlite_is_alone() -> None:
-    async with presence("sqlite:///x.db", "main", "first", silence=5.0, grace=1.0) as shown:
+async def test_process_on_sqlite_is_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    async with presence(url, "main", "first", silence=5.0, grace=1.0) as shown:
         assert await shown.beat()
         assert shown.lives("first")
         assert not shown.lives("second")
