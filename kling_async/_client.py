@@ -103,7 +103,9 @@ class Kling:
         self._downloader = Downloader(
             self._transport, self.provider.base_url, self._result, downloads, told, random, timeouts
         )
-        self._slots = Slots(max_at_once, Slotting(), random, told, self._mind)
+        # More would wait for a connection, each with all that a create needs.
+        slotting = Slotting(most_creates=2 * max_connections)
+        self._slots = Slots(max_at_once, slotting, random, told, self._mind)
         self._poller = Poller(self._server, polling, random, told, self._slots)
         self._waiting = Waiting(self._server, self._poller, polling, told)
         self._waiting.calls.url = callback_url

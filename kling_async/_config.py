@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from ._errors import ConfigurationError
 
@@ -39,10 +40,12 @@ class Retries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slotting:
-    """How the number of tasks in progress is learned where no `max_at_once` is set."""
+    """How creates follow each other; what fits is learned where no `max_at_once` is set."""
 
+    most_creates: float = inf
+    """Creates on the wire at once, at most."""
     first_creates: int = 8
-    """Creates on the wire at once, until eight times as many tasks are in progress."""
+    """The same while the limit is not known, until eight times as many tasks run."""
     quiet: float = 60.0
     """Seconds without a refusal after which one task more is tried."""
     longest_quiet: float = 960.0

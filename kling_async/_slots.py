@@ -131,7 +131,7 @@ class Gate:
         taken = self.running + self.queue[0].weight
         if self.limit is not None and taken > self.limit:
             return None
-        if self.limit is None and self.on_the_wire >= self._most_on_the_wire():
+        if self.on_the_wire >= self._most_on_the_wire():
             return None
         if self.ceiling is None or taken <= self.ceiling:
             return 0.0
@@ -141,9 +141,12 @@ class Gate:
         pause = self._pause if self.running else min(self._pause, self._settings.quiet)
         return max(0.0, self._since + pause - now)
 
-    def _most_on_the_wire(self) -> int:
+    def _most_on_the_wire(self) -> float:
+        most = self._settings.most_creates
+        if self.limit is not None:
+            return most
         # So many can be refused at once, when the limit is met for the first time.
-        return max(self._settings.first_creates, self.running // _SHARE_ON_THE_WIRE)
+        return min(most, max(self._settings.first_creates, self.running // _SHARE_ON_THE_WIRE))
 
     def accept(self, ticket: Ticket) -> None:
         """The create came back with a task."""

@@ -31,9 +31,11 @@ class Even(Random):
 class Account:
     """A gate and its server, whose answers come at once; time stands until it is moved."""
 
-    def __init__(self, parallel: int, *, limit: int | None = None) -> None:
+    def __init__(
+        self, parallel: int, *, limit: int | None = None, slotting: Slotting | None = None
+    ) -> None:
         self.parallel = parallel
-        self.gate = Gate("kling-v1", limit, Slotting(), Even())
+        self.gate = Gate("kling-v1", limit, slotting or Slotting(), Even())
         self.now = 0.0
         self.refused = 0
 
@@ -96,6 +98,19 @@ def test_more_creates_leave_together_as_more_tasks_run(running: int, at_once: in
         account.gate.enter(Ticket(account.gate, 1))
 
     assert len(account.sent()) == at_once
+
+
+@pytest.mark.parametrize("limit", [None, 1000])
+def test_no_more_creates_leave_together_than_may(limit: int | None) -> None:
+    account = Account(1000, limit=limit, slotting=Slotting(most_creates=40))
+    account.queue(800)
+    for _ in range(100):
+        account.gate.enter(Ticket(account.gate, 1))
+    sent = account.sent()
+    account.gate.accept(sent[0])
+
+    assert len(sent) == 40
+    assert len(account.sent()) == 1
 
 
 def test_each_end_opens_one_slot() -> None:
