@@ -24,7 +24,7 @@ def client(origin: str, total: float = 10.0) -> Kling:
     return Kling(
         KlingAI("a-secret-key-0123456789", base_url=f"{origin}/official"),
         downloads=Downloads(http=True, private=True),
-        polling=Polling(interval=0.3, sweep_interval=0.3, guards=(), jitter=0.0),
+        polling=Polling(interval=0.3, max_interval=1.0, sweep_interval=0.3, guards=(), jitter=0.0),
         timeouts=Timeouts(total=total),
     )
 

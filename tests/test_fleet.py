@@ -256,7 +256,7 @@ async def test_ended_jobs_are_deleted(make: Callable[..., KlingDBOS]) -> None:
     fleet = make(keep=0.0)
     async with fleet.open():
         job = await fleet.submit(BOAT, key="boat-1")
-        async with make().worker():
+        async with make(keep=None).worker():
             await job.result()
         async with fleet.worker():
             while True:
