@@ -122,7 +122,9 @@ class Fleet:
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
             while True:
                 rows = await connection.execute(
-                    "SELECT count(*) FROM dbos.operation_outputs WHERE function_name = %s", (step,)
+                    "SELECT count(DISTINCT workflow_uuid) FROM dbos.operation_outputs"
+                    " WHERE function_name = %s",
+                    (step,),
                 )
                 if await rows.fetchone() == (count,):
                     return
