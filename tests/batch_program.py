@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import anyio
-import httpx
 
 from kling_async import (
     BatchOutcome,
@@ -36,6 +35,7 @@ from kling_async import (
     VideoResult,
 )
 from kling_async._database import Database
+from kling_async._pool import Pool
 
 KEY = "one-key-one-account-0123456789"
 
@@ -149,7 +149,7 @@ MOMENTS = {
     "before rename": Moment(os, "replace", True),
     "after rename": Moment(os, "replace", False),
     "before create": Moment(
-        httpx.AsyncHTTPTransport,
+        Pool,
         "handle_async_request",
         True,
         lambda _, request: request.method == "POST",

@@ -149,7 +149,6 @@ class Job:
         """Wait for the result, and until its files are saved.
 
         Raises:
-            LookupError: There is no such job.
             TaskFailed: Kling ended the task without a result.
             SubmissionUnknown: Nobody can say whether there is a task.
             TaskError: It was cancelled, or has lost too many workers.
