@@ -1,4 +1,4 @@
-"""Client CPU per request at 1 to 1,000 in flight: bare aiohttp, ours, httpx; and polls in full.
+"""(c) Client CPU per request at 1 to 1,000 in flight: bare aiohttp, ours, httpx; and polls in full.
 
 Run: python benchmarks/requests.py [number in flight...]
 
