@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kling_async import Kling, KlingAI, Polling, Retries, Timeouts
+import pytest
+
+from kling_async import ConfigurationError, Kling, KlingAI, Polling, Retries, Timeouts
 from kling_async.emulator import Emulator
+from kling_async.engines._address import check_address
 from kling_async.engines.dbos import KlingDBOS
 
 
@@ -24,3 +27,11 @@ def lone_fleet(folder: Path, emulator: Emulator, **options: Any) -> KlingDBOS:
 
     url = f"sqlite:///{folder}/fleet.db"
     return KlingDBOS(url, **{"client": client, "beat": 0.1, **options})
+
+
+def skip_where_sqlite_is_too_old() -> None:
+    """Debian 12's is, for DBOS on later Pythons."""
+    try:
+        check_address("sqlite:///fleet.db")
+    except ConfigurationError as error:
+        pytest.skip(error.message)

@@ -27,7 +27,7 @@ from kling_async.emulator import Emulator, Fault
 from kling_async.engines._presence import Alone
 from kling_async.engines.dbos import JobStatus, KlingDBOS
 from tests.fleet import until
-from tests.lone_fleet import lone_fleet
+from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
 from tests.media_samples import png
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
@@ -47,6 +47,7 @@ def emulator() -> Emulator:
 
 @pytest.fixture
 def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
+    skip_where_sqlite_is_too_old()
     return partial(lone_fleet, tmp_path, emulator)
 
 

@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSPortableJSONSerializer
 from kling_async import ConfigurationError, Text2Video
 from kling_async.emulator import Emulator
 from kling_async.engines.dbos import JobStatus, KlingDBOS
-from tests.lone_fleet import lone_fleet
+from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
@@ -37,6 +37,7 @@ def emulator() -> Emulator:
 
 @pytest.fixture
 def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
+    skip_where_sqlite_is_too_old()
     return partial(lone_fleet, tmp_path, emulator)
 
 

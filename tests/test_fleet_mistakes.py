@@ -15,6 +15,7 @@ from kling_async import ConfigurationError, Kling, KlingAI, Text2Video
 from kling_async.engines._presence import presence
 from kling_async.engines.dbos import Job, KlingDBOS
 from kling_async.webhooks import parse_callback
+from tests.lone_fleet import skip_where_sqlite_is_too_old
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
@@ -28,6 +29,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., KlingDBOS]:
+    skip_where_sqlite_is_too_old()
+
     def make(**options: Any) -> KlingDBOS:
         return KlingDBOS(f"sqlite:///{tmp_path}/fleet.db", **{"beat": 0.1, **options})
 
@@ -93,6 +96,13 @@ def test_address_of_no_database_is_refused(url: Any, says: str) -> None:
         KlingDBOS(url)
 
     assert "sesame" not in str(caught.value)
+
+
+def test_sqlite_that_is_too_old_for_dbos_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kling_async.engines._address._PYTHON", (3, 12))
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 40, 1))
+    with pytest.raises(ConfigurationError, match="SQLite 3.42 or later"):
+        KlingDBOS("sqlite:///fleet.db")
 
 
 @pytest.mark.parametrize("account", ["", "a:b", "main.files"])

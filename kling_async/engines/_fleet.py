@@ -89,7 +89,7 @@ class KlingDBOS:
 
     Args:
         database_url: Of PostgreSQL itself, not of a pooler before it; an sqlite:/// address
-            serves one process, to try things out.
+            serves one process, to try things out (on Python 3.12 and later with SQLite 3.42).
         client: Makes the client of a worker, in its event loop. So keys stay where they are.
         account: Whose slots these are. Those with another name have queues of their own.
         concurrency: The account's tasks in progress at most, over all workers together: as the
