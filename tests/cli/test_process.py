@@ -196,9 +196,10 @@ class Running:
 
 @asynccontextmanager
 async def running(folder: Path, *words: str) -> AsyncGenerator[Running]:
-    # Where tests run in the background, the interrupt is ignored, and so it would be there.
+    # Where tests run in the background, or by nohup, signals are ignored; so they would be here.
     code = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         " from kling_async.cli import main; os.chdir(sys.argv[1]); sys.exit(main(sys.argv[2:]))"
     )
     process = await anyio.open_process(
