@@ -30,7 +30,7 @@ from tests.fleet import until
 from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
 from tests.media_samples import png
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
 
 

@@ -20,7 +20,7 @@ from kling_async.emulator import Emulator
 from kling_async.engines.dbos import JobStatus, KlingDBOS
 from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
 
 

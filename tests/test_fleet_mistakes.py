@@ -17,7 +17,7 @@ from kling_async.engines.dbos import Job, KlingDBOS
 from kling_async.webhooks import parse_callback
 from tests.lone_fleet import skip_where_sqlite_is_too_old
 
-pytestmark = [pytest.mark.real_time, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
 
 
