@@ -118,7 +118,10 @@ class Batch(Generic[ResultT]):
         return self._rows.outcomes.pending
 
     def under_way(self) -> dict[str, tuple[str, Request[ResultT] | None]]:
-        """The rows whose tasks run now, by token: their keys, and their requests, if still read."""
+        """The rows whose tasks run or are saved now, by token.
+
+        With their keys, and their requests, if these are still read.
+        """
         return {
             entry.token: (entry.row.key, entry.request)
             for entry in self._rows.entries.values()

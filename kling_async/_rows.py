@@ -266,7 +266,7 @@ class Rows(Generic[ResultT]):
     # Finishing.
 
     async def _finish(self, outcome: Outcome[ResultT]) -> Outcome[ResultT] | None:
-        entry = self.entries.pop(outcome.index, None)
+        entry = self.entries.get(outcome.index)
         if entry is None:  # refused before it had a row
             self.refused += outcome.error is not None
             self._react(outcome.error)
@@ -277,6 +277,8 @@ class Rows(Generic[ResultT]):
             _LOG.exception("the end of item %d could not be dealt with", outcome.index)
             self._settle_budget(entry, None)
             return self._told(replace(outcome, error=error), entry)
+        finally:
+            del self.entries[outcome.index]
 
     async def _conclude(self, outcome: Outcome[ResultT], entry: Entry) -> Outcome[ResultT] | None:
         error = outcome.error

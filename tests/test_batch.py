@@ -15,6 +15,9 @@ from kling_async import (
     ConfigurationError,
     ContentRejected,
     DownloadError,
+    DownloadFinished,
+    DownloadProgressed,
+    Event,
     Image2Video,
     JournalError,
     Kling,
@@ -237,6 +240,29 @@ async def test_tasks_of_an_earlier_run_hold_slots(harbour: Harbour) -> None:
 
     assert harbour.paid == len(harbour.files) == 9
     assert creates(harbour.emulator) - harbour.paid == refused
+
+
+async def test_row_is_under_way_until_it_is_saved(harbour: Harbour) -> None:
+    named = dict[str, set[str]]()
+
+    def hook(event: Event) -> None:
+        if isinstance(event, DownloadProgressed | DownloadFinished):
+            told = {key for key, _ in batch.under_way().values()}
+            named.setdefault(type(event).__name__, set()).update(told)
+
+    async with official(harbour.emulator, hooks=[hook]) as kling:
+        requests = [
+            boat.model_copy(update={"external_task_id": boat.prompt}) for boat in boats(1, 2)
+        ]
+        batch = kling.batch(harbour.path, requests, out=harbour.out)
+        async with batch:
+            _ = [outcome async for outcome in batch]
+            assert batch.under_way() == {}
+
+    assert named == {
+        "DownloadProgressed": {"Boat 1", "Boat 2"},
+        "DownloadFinished": {"Boat 1", "Boat 2"},
+    }
 
 
 async def test_row_that_is_no_longer_asked_for_is_saved_all_the_same(harbour: Harbour) -> None:
