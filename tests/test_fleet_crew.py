@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dbos import PortableWorkflowError
 
-from kling_async import Kling, TaskError, TaskFailed, Text2Video
+from kling_async import Kling, Polling, TaskError, TaskFailed, TaskTimeout, Text2Video
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines import intend, pack
 from kling_async.engines._crew import Crew
@@ -90,6 +90,20 @@ async def test_task_that_kling_failed_is_waited_for_no_longer(
     emulator.tasks[task_id].fail("the boat sank")
 
     assert (await mates.wait(token))["error"]["name"] == "TaskFailed"
+
+
+async def test_task_that_outlives_the_patience_of_polling_can_be_taken_up_again(
+    emulator: Emulator,
+) -> None:
+    async with official(emulator, polling=Polling(timeout=30)) as kling:
+        mates = crew(kling)
+        token = (await mates.submit(order(), await intend(kling)))["token"]
+        error = raised(failed((await mates.wait(token))["error"]), "boat-1")
+    assert isinstance(error, TaskTimeout)
+    assert error.token == token
+
+    async with official(emulator) as kling:
+        assert (await kling.task(token)).videos
 
 
 async def test_files_that_cannot_be_saved_end_the_job(

@@ -86,7 +86,10 @@ class Crew:
             return {} if passes(error) else {"error": stored(error)}
 
     async def wait(self, token: str) -> Answer:
-        """Wait for the end, however long; what is paid for is not given up for an outage."""
+        """Wait for the end; what is paid for is not given up for an outage.
+
+        A task that outlives `Polling.timeout` may never end, and would hold its slot for ever.
+        """
         while True:
             try:
                 return {"result": await wait(self.kling, token)}
