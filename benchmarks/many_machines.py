@@ -87,7 +87,7 @@ async def kill() -> None:
         await first.kill()
         killed = time.perf_counter()
         orphans = await ships.begun(first)
-        while not orphans & await ships.begun(second):  # noqa: ASYNC110
+        while not orphans & await ships.begun(second):  # noqa: ASYNC110  # nobody tells
             await anyio.sleep(0.05)
         touched = time.perf_counter() - killed
         await ships.done(TASKS)

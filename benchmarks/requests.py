@@ -129,10 +129,10 @@ async def measure(name: str, in_flight: int, origin: str) -> None:
         return time.perf_counter() - began >= seconds
 
     # Every connection is open, and was used; httpx would take minutes to come to that.
-    while counted() < 2 * in_flight and not lasted(WARM_UP):  # noqa: ASYNC110
+    while counted() < 2 * in_flight and not lasted(WARM_UP):  # noqa: ASYNC110  # telling costs CPU
         await asyncio.sleep(0.1)
     before, spent, began = counted(), cpu(), time.perf_counter()
-    while not lasted(SECONDS) or counted() - before < FEWEST:  # noqa: ASYNC110
+    while not lasted(SECONDS) or counted() - before < FEWEST:  # noqa: ASYNC110  # telling costs CPU
         await asyncio.sleep(0.1)
     print((cpu() - spent) / (counted() - before) * 1e6, flush=True)
     os._exit(0)  # with all of them under way

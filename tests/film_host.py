@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from random import Random
+from typing import Any
 
 import httpx
 
@@ -67,8 +68,8 @@ class FilmHost(httpx.AsyncBaseTransport):
             206 if "content-range" in headers else 200, headers=headers, stream=stream
         )
 
-    def client(self, **options: object) -> Kling:
-        return Kling(KlingAI(KEY), transport=self, **options)  # type: ignore[arg-type]
+    def client(self, **options: Any) -> Kling:
+        return Kling(KlingAI(KEY), transport=self, **options)
 
 
 class Pieces(httpx.AsyncByteStream):

@@ -16,7 +16,7 @@ from tests.test_docs_engines import client_of
 
 
 async def main(settings: str) -> None:
-    kling_async.Kling = client_of(os.environ["EMULATOR"])  # type: ignore[misc]
+    kling_async.Kling = client_of(os.environ["EMULATOR"])  # type: ignore[misc]  # for code that is copied
     sys.path.insert(0, os.environ["FOLDER"])
     fleet = importlib.import_module("fleet")
     worker: Any = importlib.import_module("saq").Worker(

@@ -210,4 +210,4 @@ def test_proxy_that_aiohttp_would_pass_by_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_other_names_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="transport is 'requests'"):
-        Kling(KlingAI(KEY), transport="requests")  # type: ignore[arg-type]
+        Kling(KlingAI(KEY), transport="requests")  # type: ignore[arg-type]  # refused at run time too

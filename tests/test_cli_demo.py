@@ -126,7 +126,7 @@ async def test_video_paid_for_twice_is_owned_up_to(theatre: Theatre) -> None:
             if entry.body["prompt"] == "They meet":
                 add(entry)
 
-        emulator.ledger.add = twice  # type: ignore[method-assign]
+        emulator.ledger.add = twice  # type: ignore[method-assign]  # of this one only
 
     theatre.spoil = bill_twice
     assert await theatre.run("demo") == 1
@@ -239,7 +239,9 @@ async def test_table_stays_whole_in_80_columns(tmp_path: Path) -> None:
 
 def shapes(text: str) -> list[str]:
     """The lines of the numbers at the end, with any numbers in them."""
-    ending = text[re.search(r"^\d+ requests in", text, re.M).start() :]  # type: ignore[union-attr]
+    begin = re.search(r"^\d+ requests in", text, re.M)
+    assert begin is not None
+    ending = text[begin.start() :]
     return [re.sub(r" *\d+(\.\d+)?", " 0", line) for line in ending.splitlines()]
 
 

@@ -232,7 +232,7 @@ async def test_warning_points_at_the_caller() -> None:
 
 async def test_key_in_place_of_a_provider_is_explained() -> None:
     with pytest.raises(ConfigurationError, match=r"Kling\(CometAPI\(key\)\)"):
-        Kling("sk-1234567890")  # type: ignore[arg-type]
+        Kling("sk-1234567890")  # type: ignore[arg-type]  # refused at run time too
 
 
 @pytest.mark.parametrize("thing", ["A boat", {"prompt": "A boat"}, Text2Video])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -98,7 +99,7 @@ def broken_off(host: FilmHost, after: int = STEP) -> httpx.Response:
     """The first bytes of the whole file."""
 
     class Body(httpx.AsyncByteStream):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             yield host.content[:after]
             raise httpx.ReadError("reset")
 
@@ -208,7 +209,7 @@ async def test_attempts_without_progress_have_an_end(host: FilmHost, tmp_path: P
 
 async def test_trickle_is_no_progress(tmp_path: Path) -> None:
     class Trickle(httpx.AsyncByteStream):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             for byte in film(SIZE):
                 await anyio.sleep(50)
                 yield bytes([byte])
@@ -239,7 +240,7 @@ async def test_cancelled_download_is_gone_on_with(tmp_path: Path) -> None:
     host = FilmHost(film(SIZE))
 
     class Stalling(httpx.AsyncByteStream):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             yield host.content[:STEP]
             await anyio.sleep_forever()
 

@@ -51,7 +51,7 @@ class Program:
         return f"http://127.0.0.1:{self.port + number}"
 
     async def has_said(self, pattern: str, times: int) -> list[str]:
-        while len(found := re.findall(pattern, self.said)) < times:  # noqa: ASYNC110
+        while len(found := re.findall(pattern, self.said)) < times:  # noqa: ASYNC110  # nobody tells
             await anyio.sleep(0.05)
         return found
 
@@ -119,7 +119,7 @@ async def test_videos_are_ordered_here_watched_there_and_play_after_kills(
         await page.wait_for_url("**/orders/*")
         elsewhere = page.url.replace(program.origin(0), program.origin(1))
         async with opened(browser, elsewhere) as other:
-            while await program.billed() < 2:  # noqa: ASYNC110  # its books ring no bell
+            while await program.billed() < 2:  # noqa: ASYNC110  # nobody tells  # its books ring no bell
                 await anyio.sleep(0.05)
             server = re.findall(r"Server (\d+)", await page.inner_text("small"))
             for process in (workers[0], server[0]):

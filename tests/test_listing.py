@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -92,11 +93,11 @@ class World:
         while not isinstance(move := self.schedule.next(self.now), Sleep):
             if isinstance(move, Ask):
                 self.asks.append((self.now, move.job))
-                self.at(self.now + 0.2, lambda job=move.job: self._answer(job))  # type: ignore[misc]
+                self.at(self.now + 0.2, partial(self._answer, move.job))
             else:
                 self.sweeps.append((self.now, move))
                 when = self.now + self.page_takes / 2
-                self.at(when, lambda sweep=move: self._read(sweep))  # type: ignore[misc]
+                self.at(when, partial(self._read, move))
         if move.until is not None and not self.now < self._wake <= move.until:
             self._wake = move.until
             self.at(move.until, lambda: None)

@@ -395,9 +395,9 @@ async def test_source_may_be_any_async_iterable() -> None:
 
 
 async def test_nested_maps_end() -> None:
-    async def again(outcomes: AsyncIterable[Found]) -> AsyncIterator[Text2Video]:
+    async def again(outcomes: AsyncIterable[Found]) -> AsyncIterator[Any]:
         async for outcome in outcomes:
-            yield outcome.request  # type: ignore[misc]
+            yield outcome.request
 
     async with client(Emulator(duration=20)) as kling:
         inner = kling.map(boats(9), max_at_once=3)
@@ -407,9 +407,9 @@ async def test_nested_maps_end() -> None:
 
 
 async def test_leaving_the_outer_of_nested_maps_leaves_the_inner() -> None:
-    async def again(outcomes: AsyncIterable[Found]) -> AsyncIterator[Text2Video]:
+    async def again(outcomes: AsyncIterable[Found]) -> AsyncIterator[Any]:
         async for outcome in outcomes:
-            yield outcome.request  # type: ignore[misc]
+            yield outcome.request
 
     emulator = Emulator(duration=20)
     async with client(emulator) as kling:

@@ -48,13 +48,13 @@ def official(emulator: Emulator, polling: Polling | None = None) -> Kling:
     return Kling(KlingAI(KEY), transport=emulator.transport(), polling=polling)
 
 
-def answering(answer: Callable[[int], object], **options: Any) -> Kling:
+def answering(answer: Callable[[int], Any], **options: Any) -> Kling:
     """A client that is told what *answer* says to the nth question, or what it raises."""
     count = iter(range(1_000_000))
 
     def handle(request: httpx.Request) -> httpx.Response:
         told = answer(next(count))
-        return httpx.Response(200, json={"code": 0, "data": {"task_id": "7", **told}})  # type: ignore[dict-item]
+        return httpx.Response(200, json={"code": 0, "data": {"task_id": "7", **told}})
 
     return Kling(KlingAI(KEY), transport=httpx.MockTransport(handle), **options)
 

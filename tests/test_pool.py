@@ -84,7 +84,7 @@ async def test_kept_connection_that_breaks_is_lost_and_not_sent_again(
         conversation.shake_hands()
         conversation.read()
         conversation.say()
-        conversation.shake_hands = lambda: None  # type: ignore[method-assign]
+        conversation.shake_hands = lambda: None  # type: ignore[method-assign]  # it was done
         script(conversation)
 
     host.scripts = [breaks_later]

@@ -40,7 +40,7 @@ async def exchange(
     transport = Transport(
         timeouts=Timeouts(total=60),
         max_connections=1,
-        transport=httpx.MockTransport(handler),  # type: ignore[arg-type]
+        transport=httpx.MockTransport(handler),  # type: ignore[arg-type]  # it may be slow
         hooks=Hooks([events.append]),
     )
     with anyio.move_on_after(seconds), suppress(AnswerLost, ConnectFailed):

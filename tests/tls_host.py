@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 TASK = b'{"code": 0, "data": {"task_id": "7", "task_status": "submitted"}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -164,7 +165,7 @@ class TLSHost:
                 return
             self.connections += 1
             script = self.scripts.pop(0) if self.scripts else serve
-            self._start(lambda sock=sock, script=script: self._follow(script, sock))  # type: ignore[misc]
+            self._start(partial(self._follow, script, sock))
 
     def _follow(self, script: Script, sock: socket.socket) -> None:
         sock.settimeout(_PATIENCE)

@@ -66,6 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         finally:
             self.awaited.discard(sock)
 
+    # The same as in asyncio, but for types of what is only handed on.
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, call: Callable[..., Any], *how: Any
     ) -> Any:

@@ -174,6 +174,7 @@ class _Cell(str):
     __slots__ = ()
 
 
+# A part of the class, which must be there first.
 _READERS: Mapping[str, Callable[[Jobs], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".csv": Jobs._csv,  # pyright: ignore[reportPrivateUsage]
     ".jsonl": Jobs._jsonl,  # pyright: ignore[reportPrivateUsage]

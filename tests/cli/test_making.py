@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -90,9 +92,9 @@ async def test_fields_travel_as_they_are_typed(terminal: Terminal) -> None:
     words = ("--camera-control", json.dumps(control), "--cfg-scale", "0.5", "--no-multi-shot")
     await terminal.run(*ONE, *words, "--mode", "std", "--negative-prompt", "-rain")
 
-    body = terminal.emulator.ledger[0].body
+    body: Mapping[str, Any] = terminal.emulator.ledger[0].body
     assert body["cfg_scale"] == 0.5
-    assert body["camera_control"]["config"]["zoom"] == 5  # type: ignore[index]
+    assert body["camera_control"]["config"]["zoom"] == 5
     assert body["negative_prompt"] == "-rain"
 
 
@@ -119,7 +121,8 @@ async def test_masks_in_json_are_files(terminal: Terminal) -> None:
     words = ("--image", "cat.png", "--dynamic-masks", masks)
 
     assert await terminal.run("image2video", *words) == 0
-    assert len(terminal.emulator.ledger[0].body["dynamic_masks"][0]["mask"]) > 100  # type: ignore[index]
+    body: Mapping[str, Any] = terminal.emulator.ledger[0].body
+    assert len(body["dynamic_masks"][0]["mask"]) > 100
 
 
 async def test_avatar_speaks(terminal: Terminal) -> None:
