@@ -84,7 +84,7 @@ class Calls:
 
     def _find(self, callback: Callback) -> list[Record]:
         """One as a rule; an external id may be used on every endpoint."""
-        found = [self._poller.records.get((path, callback.task_id)) for path in self._paths]
+        found = [self._poller.records[path].get(callback.task_id) for path in self._paths]
         if not any(found):
             name = callback.external_task_id or ""
             found = [self._named.get((path, name)) for path in self._paths]

@@ -290,7 +290,7 @@ def _state(body: Json, layers: list[Json]) -> TaskState:
         request_id=next(
             filter(None, (_string(at.get("request_id")) for at in _nested(body))), None
         ),
-        task_result=result if status is TaskStatus.SUCCEEDED else {},
+        task_result=result if status is TaskStatus.SUCCEEDED else _NO_RESULT,
         raw=body,
     )
 

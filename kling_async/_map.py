@@ -92,6 +92,8 @@ class Outcomes(Generic[ResultT]):
         self._ordered = ordered
         self._feeder = Background(self._feed, keeps_context=True)
         self._reading = anyio.CancelScope()
+        self._on_end = self._ended
+        """One object for all tasks, and not one for each."""
         self._creating: set[Intent] = set()
         self._running: dict[int, _Running[ResultT]] = {}
         self._finishing: dict[int, tuple[Outcome[ResultT], anyio.CancelScope]] = {}
@@ -153,7 +155,7 @@ class Outcomes(Generic[ResultT]):
         self._left = True
         self._reading.cancel()
         for index, running in self._running.items():
-            running.task.record.forget(self._ended, index)
+            running.task.record.forget(self._on_end, index)
             self._poller.unwatch(running.task.record)
         for _, scope in self._finishing.values():
             scope.cancel()
@@ -306,7 +308,7 @@ class Outcomes(Generic[ResultT]):
         self._running[index] = _Running(request, task, until)
         if not self._left:
             self._poller.watch(task.record)
-            task.record.when_over(self._ended, index)
+            task.record.when_over(self._on_end, index)
 
     def _ended(self, index: int) -> None:
         task = self._running[index].task
@@ -346,7 +348,7 @@ class Outcomes(Generic[ResultT]):
         with anyio.move_on_after(_LAST_LOOK), suppress(Exception):  # whatever the transport raises
             await task.refresh()  # which may find that it has ended
         if self._waits_for(index):
-            task.record.forget(self._ended, index)
+            task.record.forget(self._on_end, index)
             self._give(index, error=task.timed_out(self._patience))
             self._poller.give_up(task.record)
 

@@ -9,6 +9,7 @@ others wait behind it, and whoever takes a move calls the next worker to the clo
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, inf
@@ -66,7 +67,7 @@ class Poller:
     def __init__(
         self, server: Server, polling: Polling, random: Random, hooks: Hooks, slots: Slots
     ) -> None:
-        self.records: WeakValueDictionary[tuple[str, str], Record] = WeakValueDictionary()
+        self.records = defaultdict[str, "WeakValueDictionary[str, Record]"](WeakValueDictionary)
         """Of the tasks that a handle lives of, or that hold a slot, by path and id."""
         self.patience = inf if polling.timeout is None else polling.timeout
         """How long a wait lasts that nobody has set a time for."""
@@ -324,15 +325,17 @@ class Poller:
             self.unwatch(record)
 
     async def _sweep(self, move: Sweep) -> None:
+        ours = self.records[move.path]
+
         def held(task_id: str) -> TaskState | None:
-            record = self.records.get((move.path, task_id))
+            record = ours.get(task_id)
             if record is None:
                 return None
             # How often a task is said to have succeeded without its file is counted.
             return _UNTOLD if record.without_file else record.state
 
         states = await self._server.page(move.path, move.page, move.size, held)
-        records = [self.records.get((move.path, state.id)) for state in states]
+        records = [ours.get(state.id) for state in states]
         shown = [
             record.job if record is not None and record.watchers else None for record in records
         ]

@@ -74,7 +74,7 @@ class Record:
         self.event: anyio.Event | None = None
         self.last_look: Look | None = None
         """The question under way for those whose time is up."""
-        self.on_end: list[tuple[Callable[[Any], object], object]] | None = None
+        self.on_end: tuple[tuple[Callable[[Any], object], object], ...] = ()
         job.owner = self
 
     @property
@@ -92,19 +92,19 @@ class Record:
         if self.over:
             call(key)
         else:
-            self.on_end = [*(self.on_end or ()), (call, key)]
+            self.on_end = (*self.on_end, (call, key))
 
     def forget(self, call: Callable[[K], object], key: K) -> None:
         """Call it no more."""
-        self.on_end = [each for each in self.on_end or () if each != (call, key)] or None
+        self.on_end = tuple(each for each in self.on_end if each != (call, key))
 
     def notify(self) -> None:
         """Wake whoever waits for a change; call back whoever waits for the end."""
         if self.event is not None:
             self.event.set()
             self.event = None
-        if self.on_end is not None and self.over:
-            calls, self.on_end = self.on_end, None
+        if self.over:
+            calls, self.on_end = self.on_end, ()
             for call, key in calls:
                 call(key)
 

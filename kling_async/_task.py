@@ -55,14 +55,14 @@ class Waiting:
         """A new record, to be found by every later handle of the task."""
         record = Record(request_type, state, external_task_id, job, ticket)
         ticket.owner = record
-        self.poller.records[job.path, job.task_id] = record
+        self.poller.records[job.path][job.task_id] = record
         if self._hooks and job.born is None:
             self._hooks.tell(TaskTakenUp(request_type.endpoint, state.id, record.model))
         return record
 
     def known(self, path: str, task_id: str) -> Record | None:
         """The record of a task that a handle lives of, or that holds a slot."""
-        return self.poller.records.get((path, task_id))
+        return self.poller.records[path].get(task_id)
 
 
 class Task(Generic[ResultT_co]):

@@ -594,7 +594,7 @@ async def test_left_as_completed_stops_the_asking() -> None:
         await anyio.sleep(300)
 
     assert len(emulator.requests) == asked
-    assert all(task.record.on_end is None for task in tasks)
+    assert all(task.record.on_end == () for task in tasks)
 
 
 async def test_as_completed_of_no_iterable_says_so() -> None:

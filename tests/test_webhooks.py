@@ -95,7 +95,7 @@ async def test_flood_about_a_task_nobody_waits_for_is_a_question_an_interval(
         if taken_up:
             token = task.token
             del task
-            record = line.kling._poller.records.popitem()[1]  # as in another process
+            record = line.kling._poller.records[BOAT.path].popitem()[1]  # in another process
             line.kling._slots.leave(record.ticket)
             task = line.kling.task(token)
         await anyio.sleep(10)
