@@ -195,6 +195,7 @@ def test_other_errors_are_told_as_they_are() -> None:
 
 
 @pytest.mark.real_time
+@pytest.mark.long  # at a desk, scripts/demo is the same
 @pytest.mark.timeout(60)
 def test_example_leaves_playable_files(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

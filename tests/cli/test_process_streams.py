@@ -24,6 +24,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+def rarely(value: str) -> Any:
+    """One of several that take long: not at a desk."""
+    return pytest.param(value, marks=pytest.mark.long)
+
+
 async def shell(script: str, folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     """A line of shell, in which $kling is the command with *words*."""
     line = shlex.join([*KLING, *words])
@@ -55,7 +60,7 @@ async def test_token_that_could_not_be_printed_is_told_on_stderr(
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&1 >file | true"])
+@pytest.mark.parametrize("stderr", ["2>&-", rarely("2>/dev/full"), rarely("2>&1 >file | true")])
 async def test_wait_goes_on_though_nobody_hears_the_news(tmp_path: Path, stderr: str) -> None:
     emulator = Emulator(duration=1)
     async with emulator.serve() as origin:
@@ -78,7 +83,7 @@ async def test_closed_stdout_is_refused_before_anything_is_paid(tmp_path: Path) 
     assert len(emulator.ledger) == 0
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", rarely("SIGHUP")])
 async def test_order_to_end_is_an_interrupt(tmp_path: Path, name: str) -> None:
     emulator = Emulator(duration=6)
     async with emulator.serve() as origin:
