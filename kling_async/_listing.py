@@ -263,7 +263,7 @@ class Listing:
 
     def _next_round(self, earliest: float) -> float:
         """Never, while there are too few tasks for even one page to pay."""
-        if len(self._jobs) * self._polling.sweep_interval < self._polling.interval:
+        if len(self._jobs) * self._polling.sweep_interval <= self._polling.interval:
             return inf
         return max(earliest, self._rests_until)
 

@@ -34,7 +34,7 @@ class Polling:
     """Ages at which a task is asked about even so, as it may have failed early."""
     sweeps: bool = True
     """Ask by pages of the server's list where one page costs less than single questions."""
-    sweep_interval: float = 2.0
+    sweep_interval: float = 2.5
     """Between two readings of a list."""
     max_polls_at_once: int = 20
     """Questions and pages under way at most."""

@@ -209,7 +209,8 @@ async def test_stuck_tasks_do_not_hold_a_loop_for_ever() -> None:
             assert isinstance(outcome.error, TaskTimeout)
             assert "still processing after 600 s" in str(outcome.error)
             assert outcome.token is not None
-            assert kling.task(outcome.token).state.status is TaskStatus.PROCESSING
+            state = await kling.task(outcome.token).refresh()
+            assert state.status is TaskStatus.PROCESSING
 
 
 async def test_late_task_is_looked_at_once_more() -> None:

@@ -140,9 +140,9 @@ def test_many_tasks_are_asked_about_by_pages() -> None:
     world.run(90)
 
     assert not world.asks
-    assert 29 <= len(world.sweeps) <= 32
+    assert 24 <= len(world.sweeps) <= 26
     assert len(world.lags) == 100
-    assert max(world.lags) < 3
+    assert max(world.lags) < 3.5
 
 
 def test_two_tasks_are_asked_about_singly() -> None:
