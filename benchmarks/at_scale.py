@@ -21,15 +21,15 @@ DAY = 86_400
 SAMPLE = 1_000_000
 
 # Measured: fleet_database.py, for each job.
-WORKER_CPU, DATABASE_CPU = 0.040, 0.0086
-TRANSACTIONS, LOG_BYTES, DISK_BYTES = 26, 13_000, 9_000
+WORKER_CPU, DATABASE_CPU = 0.026, 0.0063
+TRANSACTIONS, LOG_BYTES, DISK_BYTES = 18, 11_000, 7_500
 SESSIONS = 13
 # Measured: the same, for each idle worker, by its beat.
-WORKER_CPU_IDLE = {0.5: 0.033, 5.0: 0.016}
-DATABASE_CPU_IDLE = {0.5: 0.0107, 5.0: 0.003}
-TRANSACTIONS_IDLE = {0.5: 30, 5.0: 14}
+WORKER_CPU_IDLE = {1.0: 0.029, 5.0: 0.019}
+DATABASE_CPU_IDLE = {1.0: 0.0073, 5.0: 0.0043}
+TRANSACTIONS_IDLE = {1.0: 26, 5.0: 15}
 # Measured: polling.py, questions a task at so many in flight of one client.
-QUESTIONS = ((3, 13.692), (10, 7.323), (100, 0.678), (1_000, 0.417), (10_000, 0.400))
+QUESTIONS = ((3, 11.538), (10, 5.538), (100, 0.545), (1_000, 0.321), (10_000, 0.325))
 # A look-up and a create; the file comes from elsewhere.
 FIXED_REQUESTS = 2
 
@@ -71,8 +71,8 @@ class Day:
 
 
 FLEETS = (
-    Fleet(10_000, 50, 0.5, 90),
-    Fleet(1_000_000, 50, 0.5, 90),
+    Fleet(10_000, 50, 1.0, 90),
+    Fleet(1_000_000, 50, 1.0, 90),
     Fleet(1_000_000, 1_000, 5.0, 30),
     Fleet(100_000_000, 1_000, 5.0, 2),
 )

@@ -27,7 +27,7 @@ from tests.postgres import newest, running
 JOBS = 300
 WORKERS = 2
 IDLE = 15.0
-BEATS = (0.5, 5.0)
+BEATS = (1.0, 5.0)
 TICKS = os.sysconf("SC_CLK_TCK")
 COUNTS = """
     SELECT xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted,

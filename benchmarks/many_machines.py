@@ -33,7 +33,7 @@ KILL_AT = 300
 COSTED = 500
 WAITING = 1_000
 WATCHED = 20.0
-BEAT = 0.5
+BEAT = 1.0
 TOKEN = "a-path-that-nobody-can-guess"
 
 

@@ -104,7 +104,8 @@ class KlingDBOS:
         silence: Seconds without a sign of life after which a worker that hangs or is frozen
             counts as dead; one that ends is noticed at once.
         take_overs: How often a job may lose its worker before it is given up.
-        beat: Seconds between two signs of life, and between two looks at the queues.
+        beat: Seconds between two signs of life, and between two looks for files to save. For
+            jobs it looks twice as often, as a slot is empty meanwhile.
         application: The name that DBOS knows all workers by.
         version: Of the workflows: jobs begun by one version are finished by it. It is the same
             for all that can go on with each other's, whatever else was deployed in between.
@@ -126,7 +127,7 @@ class KlingDBOS:
         keep: float | None = 90 * _DAY,
         silence: float = 10.0,
         take_overs: int = 5,
-        beat: float = 0.5,
+        beat: float = 1.0,
         application: str = "kling_async",
         version: str = "1",
         attach: bool = False,
@@ -333,7 +334,7 @@ class KlingDBOS:
 
     async def _connect(self) -> _Link:
         database = await anyio.to_thread.run_sync(self._client_of_database)
-        watch = Watch(database, self._beat)
+        watch = Watch(database, self._beat / 2)
         return _Link(database, Jobs(database, self._names, watch), watch)
 
     def _client_of_database(self) -> DBOSClient:
@@ -372,7 +373,7 @@ class KlingDBOS:
             global_concurrency=self._concurrency,
             worker_concurrency=self._at_once,
             limiter=limiter,
-            polling_interval_sec=self._beat,
+            polling_interval_sec=self._beat / 2,
         )
         await database.register_queue_async(
             self._names.files, worker_concurrency=_DOWNLOADS, polling_interval_sec=self._beat
