@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 import kling_async
-from kling_async import Downloads, Kling, KlingAI, Polling, Text2Video
+from kling_async import Downloads, Image2Video, Kling, KlingAI, Polling, Text2Video
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines import pack, submit_or_adopt
 from tests.fastapi_process import ServerProcess
+from tests.media_samples import png
 
 pytestmark = [
     pytest.mark.real_time,
@@ -193,3 +194,26 @@ async def test_saq(
     await fleet.queue.disconnect()
 
     assert paid(emulator) == KEYS
+
+
+async def test_temporal_gives_up_what_no_attempt_can_change(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A type of error is a name to it, and so none of those below it."""
+    testing = engine("temporalio.testing")
+    client_module = engine("temporalio.client")
+    server = shutil.which("temporal", path=Path(sys.executable).parent)
+    fleet = loaded("Temporal", tmp_path, monkeypatch)
+    (tmp_path / "dot.png").write_bytes(png(1, 1))
+    request = pack(Image2Video(image=tmp_path / "dot.png"))
+    order = {"key": "dot", "request": request, "to": f"{tmp_path}/"}
+    environment = await testing.WorkflowEnvironment.start_local(dev_server_existing_path=server)
+    async with environment:
+        worker = asyncio.create_task(fleet.work(environment.client))
+        with pytest.raises(client_module.WorkflowFailureError):
+            await fleet.make(environment.client, [order])
+        worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await worker
+
+    assert not paid(emulator)
