@@ -5,14 +5,15 @@
 
 That starts what would run on four machines, and starts again what you kill:
 
-    uvicorn examples.fleet_app:app --port 8000    # twice, with --port 8001 for the second
-    python examples/fleet_app.py work             # twice
+    python examples/fleet_app.py work    # twice
+    uvicorn examples.fleet_app:app --port 8000 --timeout-graceful-shutdown 1    # twice, see PORT
 
 It plays on an emulator until COMETAPI_KEY or KLINGAI_API_KEY is set; from then on whoever reaches
 the page spends your money: put your login before it. SLOTS is how many tasks your account may have
-in progress; FOLDER, which all machines see by the same path, keeps the videos. With PUBLIC_URL, the
-address by which the world reaches the web servers, and CALLBACK_SECRET, 32 random letters and the
-same everywhere, Kling calls back.
+in progress, and ACCOUNT its name in the database; FOLDER, which all machines see by the same path,
+keeps the videos; PORT is the first of the web servers' two, and the emulator has the third. With
+PUBLIC_URL, the address by which the world reaches the web servers, and CALLBACK_SECRET, 32 random
+letters and the same everywhere, Kling calls back.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
-from uuid import UUID, uuid4
+from typing import Annotated
+from uuid import UUID, uuid4, uuid5
 
 import anyio
 from fastapi import Depends, FastAPI, Form, HTTPException
@@ -39,14 +40,20 @@ from pydantic import ValidationError
 import kling_async as ka
 from kling_async.engines.dbos import JobState, JobStatus, KlingDBOS
 
+DATABASE_URL = os.environ.get("DATABASE_URL") or sys.exit(
+    "DATABASE_URL: give the address of a PostgreSQL database, postgresql://…"
+)
 FOLDER = Path(os.environ.get("FOLDER", "kling-fleet")).resolve()
 VIDEOS = FOLDER / "videos"
 PROGRAM = Path(__file__).resolve()
 GRACE = "--timeout-graceful-shutdown", "1"  # else open pages hold up a stop
+PATIENCE = 10  # seconds that a process has to stop
 SLOTS = os.environ.get("SLOTS", "10")
+MOST = 1000  # prompts in an order
 REHEARSAL = os.environ.get("EMULATOR")  # its address
 PUBLIC_URL, SECRET = os.environ.get("PUBLIC_URL"), os.environ.get("CALLBACK_SECRET")
 ENDED = {JobStatus.SUCCEEDED, JobStatus.FAILED}
+REFUSED = (ka.TaskFailed, ka.RequestRefused, ka.InvalidRequest, ka.ContentRejected)
 
 
 def client() -> ka.Kling:
@@ -61,11 +68,11 @@ def client() -> ka.Kling:
 
 
 fleet = KlingDBOS(
-    os.environ.get("DATABASE_URL", ""),
+    DATABASE_URL,
     client=client,
     account=os.environ.get("ACCOUNT", "main"),
     concurrency=int(SLOTS),
-    callback_url=f"{PUBLIC_URL}/kling/{SECRET}" if PUBLIC_URL else None,
+    callback_url=f"{PUBLIC_URL.rstrip('/')}/kling/{SECRET}" if PUBLIC_URL else None,
 )
 
 
@@ -104,21 +111,24 @@ async def order(
     form: Annotated[UUID, Form()],
     prompts: Annotated[str, Form(pattern=r"\S", max_length=100_000)],
 ) -> RedirectResponse:
-    """A form that is sent twice, to whatever server, is one order."""
+    """A form that is sent twice, to whatever server, is one order; when changed, it is another."""
     lines = [" ".join(line.split()) for line in prompts.splitlines() if line.strip()]
+    if len(lines) > MOST:
+        raise HTTPException(422, f"{len(lines)} prompts are too many: {MOST} at once")
+    name = uuid5(form, "\n".join(lines))
     try:
         requests = [ka.Text2Video(prompt=line) for line in lines]  # all, before one is paid for
         for number, request in enumerate(requests):
-            key = f"{form}-{number}"
+            key = f"{name}-{number}"
             await fleet.submit(request, key=key, to=VIDEOS / f"{key}.mp4")
     except (ValidationError, ka.RequestRefused, ka.RequestChanged) as error:
         raise HTTPException(422, str(error)) from error
-    return RedirectResponse(f"/orders/{form}", 303)
+    return RedirectResponse(f"/orders/{name}", 303)
 
 
 async def jobs(order: UUID) -> list[JobState]:
     """The jobs of an order, as any machine finds them in the database."""
-    states = await fleet.states(prefix=f"{order}-", limit=10_000)
+    states = await fleet.states(prefix=f"{order}-", limit=MOST)
     if not states:
         raise HTTPException(404)
     return sorted(states, key=lambda state: int(state.key[37:]))
@@ -144,7 +154,7 @@ async def events(order: UUID, states: States) -> AsyncIterable[dict[str, str]]:
         for state in states:
             if told.get(state.key) != state.status:
                 told[state.key] = state.status
-                yield {"key": state.key, "status": state.status, "reason": str(state.error or "")}
+                yield {"key": state.key, "status": state.status, "reason": reason(state)}
         if all(state.status in ENDED for state in states):
             yield {"status": "over"}
             return
@@ -154,6 +164,11 @@ async def events(order: UUID, states: States) -> AsyncIterable[dict[str, str]]:
 
 def title(state: JobState) -> str:
     return str(getattr(state.request, "prompt", state.key))
+
+
+def reason(state: JobState) -> str:
+    """Why there is no video, where that is the visitor's business; the workers log the rest."""
+    return str(state.error) if isinstance(state.error, REFUSED) else ""
 
 
 def page(body: str, *, title: str, **html: str) -> HTMLResponse:
@@ -195,20 +210,24 @@ FORM = """<form method="post" action="/orders" autocomplete="off">
 <button>Make a video of each line</button></form><ul>$latest</ul>"""
 
 ORDER = """<ul class="cards">$cards</ul><p><a href="/">More</a></p><script>
-const source = new EventSource(location.pathname + "/events")  // it comes back by itself
-source.onmessage = ({data}) => {
-  const {key, status, reason} = JSON.parse(data)
-  if (status === "over") return source.close()
-  const card = document.getElementById(key)
-  card.dataset.status = status
-  card.querySelector("[role=status]").textContent = reason || status
-  if (status === "succeeded" && !card.querySelector("video")) {
-    const film = Object.assign(document.createElement("video"),
-      {src: "/videos/" + key + ".mp4", controls: true, muted: true, loop: true, autoplay: true})
-    card.append(film)
+function listen() {
+  const source = new EventSource(location.pathname + "/events")
+  source.onmessage = ({data}) => {
+    const {key, status, reason} = JSON.parse(data)
+    if (status === "over") return source.close()
+    const card = document.getElementById(key)
+    if (!card) return location.reload()  // more were ordered since
+    card.dataset.status = status
+    card.querySelector("[role=status]").textContent = reason || status
+    if (status === "succeeded" && !card.querySelector("video")) {
+      const film = Object.assign(document.createElement("video"),
+        {src: "/videos/" + key + ".mp4", controls: true, muted: true, loop: true, autoplay: true})
+      card.append(film)
+    }
   }
+  source.onerror = () => source.readyState === 2 && setTimeout(listen, 2000)  // a proxy's 502, say
 }
-</script>"""
+listen()</script>"""
 
 
 async def run_all() -> None:
@@ -231,19 +250,21 @@ async def run_all() -> None:
 
 
 async def keep_running(command: tuple[str, ...]) -> None:
-    unread: dict[str, Any] = {"stdin": None, "stdout": None, "stderr": None}
     while True:
-        process = await anyio.open_process([sys.executable, *command], **unread)
+        process = await anyio.open_process(
+            [sys.executable, *command], stdin=None, stdout=None, stderr=None
+        )
         try:
             await process.wait()
         finally:
             with anyio.CancelScope(shield=True), contextlib.suppress(ProcessLookupError):
                 process.terminate()
+                with anyio.move_on_after(PATIENCE):
+                    await process.wait()
+                process.kill()
                 await process.wait()
         await anyio.sleep(1)
 
 
 if __name__ == "__main__":
-    if "DATABASE_URL" not in os.environ:
-        sys.exit("DATABASE_URL: give the address of a PostgreSQL database, postgresql://…")
     anyio.run(work if sys.argv[1:] == ["work"] else run_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.abc import Process
 from playwright.async_api import Browser, Page
 
 from tests.chromium import chromium, opened
@@ -39,9 +41,10 @@ async def browser() -> AsyncIterator[Browser]:
 class Program:
     """The one command, and what it and all that it started have said."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, process: Process) -> None:
         self.port = port
         self._log = log
+        self._process = process
 
     @property
     def said(self) -> str:
@@ -54,6 +57,11 @@ class Program:
         while len(found := re.findall(pattern, self.said)) < times:  # noqa: ASYNC110  # nobody tells
             await anyio.sleep(0.05)
         return found
+
+    async def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        await self._process.wait()
 
     async def billed(self) -> int:
         async with httpx.AsyncClient() as client:
@@ -77,12 +85,12 @@ def three_ports() -> int:
 
 @pytest.fixture
 async def program(postgres_url: str, tmp_path: Path) -> AsyncIterator[Program]:
-    program = Program(three_ports(), tmp_path / "log")
+    port = three_ports()
     environment = {
         **{name: value for name, value in os.environ.items() if "KLING" not in name},
         "DATABASE_URL": postgres_url,
         "FOLDER": str(tmp_path),
-        "PORT": str(program.port),
+        "PORT": str(port),
         "PYTHONUNBUFFERED": "1",
     }
     with (tmp_path / "log").open("wb") as log:
@@ -93,13 +101,13 @@ async def program(postgres_url: str, tmp_path: Path) -> AsyncIterator[Program]:
             stdout=log,
             stderr=log,
         )
+    program = Program(port, tmp_path / "log", process)
     try:
         await program.has_said("running on http|is running on", 4)
         yield program
     finally:
         with anyio.CancelScope(shield=True):
-            process.terminate()
-            await process.wait()
+            await program.stop()
 
 
 async def play(page: Page, films: int) -> None:
@@ -119,6 +127,8 @@ async def test_videos_are_ordered_here_watched_there_and_play_after_kills(
         await page.wait_for_url("**/orders/*")
         elsewhere = page.url.replace(program.origin(0), program.origin(1))
         async with opened(browser, elsewhere) as other:
+            await other.route("**/events", lambda route: route.fulfill(status=502), times=1)
+            await other.reload()  # and its proxy is not at its best
             while await program.billed() < 2:  # noqa: ASYNC110  # nobody tells  # its books ring no bell
                 await anyio.sleep(0.05)
             server = re.findall(r"Server (\d+)", await page.inner_text("small"))
@@ -131,3 +141,12 @@ async def test_videos_are_ordered_here_watched_there_and_play_after_kills(
             assert await program.billed() == 2
         assert await page.evaluate("typeof hacked") == "undefined"
     await program.has_said(r"worker (\d+) is running", 3)
+
+
+async def test_process_that_hangs_does_not_hold_up_the_stop(program: Program) -> None:
+    workers = await program.has_said(r"worker (\d+) is running", 2)
+    os.kill(int(workers[0]), signal.SIGSTOP)
+    await program.stop()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(workers[0]), 0)
