@@ -1,7 +1,9 @@
-"""A fleet on SQLite, which is for one process, and a server without a socket."""
+"""Fixtures: fleets on SQLite, which is for one process, and a server without a socket."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,24 @@ from kling_async.engines._address import check_address
 from kling_async.engines.dbos import KlingDBOS
 
 
-def lone_fleet(folder: Path, emulator: Emulator, **options: Any) -> KlingDBOS:
-    """What it asks, it asks often."""
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """DBOS knows asyncio alone."""
+    return request.param
+
+
+@pytest.fixture
+def emulator() -> Emulator:
+    return Emulator(duration=0.3)
+
+
+@pytest.fixture
+def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
+    """Makes fleets; what they ask, they ask often."""
+    try:
+        check_address("sqlite:///fleet.db")
+    except ConfigurationError as error:  # Debian 12's is too old, for DBOS on later Pythons
+        pytest.skip(error.message)
 
     def client() -> Kling:
         return Kling(
@@ -25,13 +43,4 @@ def lone_fleet(folder: Path, emulator: Emulator, **options: Any) -> KlingDBOS:
             timeouts=Timeouts(total=0.5),
         )
 
-    url = f"sqlite:///{folder}/fleet.db"
-    return KlingDBOS(url, **{"client": client, "beat": 0.1, **options})
-
-
-def skip_where_sqlite_is_too_old() -> None:
-    """Debian 12's is, for DBOS on later Pythons."""
-    try:
-        check_address("sqlite:///fleet.db")
-    except ConfigurationError as error:
-        pytest.skip(error.message)
+    return partial(KlingDBOS, f"sqlite:///{tmp_path}/fleet.db", client=client, beat=0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +26,13 @@ from kling_async.emulator import Emulator, Fault
 from kling_async.engines._presence import Alone
 from kling_async.engines.dbos import JobStatus, KlingDBOS
 from tests.fleet import until
-from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
+from tests.lone_fleet import anyio_backend as anyio_backend
+from tests.lone_fleet import emulator as emulator
+from tests.lone_fleet import make as make
 from tests.media_samples import png
 
 pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
-
-
-@pytest.fixture(params=["asyncio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """DBOS knows asyncio alone."""
-    return request.param
-
-
-@pytest.fixture
-def emulator() -> Emulator:
-    return Emulator(duration=0.3)
-
-
-@pytest.fixture
-def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
-    skip_where_sqlite_is_too_old()
-    return partial(lone_fleet, tmp_path, emulator)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,13 @@ import pytest
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from kling_async import ConfigurationError, Text2Video
-from kling_async.emulator import Emulator
 from kling_async.engines.dbos import JobStatus, KlingDBOS
-from tests.lone_fleet import lone_fleet, skip_where_sqlite_is_too_old
+from tests.lone_fleet import anyio_backend as anyio_backend
+from tests.lone_fleet import emulator as emulator
+from tests.lone_fleet import make as make
 
 pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
-
-
-@pytest.fixture(params=["asyncio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """DBOS knows asyncio alone."""
-    return request.param
-
-
-@pytest.fixture
-def emulator() -> Emulator:
-    return Emulator(duration=0.3)
-
-
-@pytest.fixture
-def make(tmp_path: Path, emulator: Emulator) -> Callable[..., KlingDBOS]:
-    skip_where_sqlite_is_too_old()
-    return partial(lone_fleet, tmp_path, emulator)
 
 
 @asynccontextmanager

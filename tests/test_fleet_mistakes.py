@@ -15,26 +15,12 @@ from kling_async import ConfigurationError, Kling, KlingAI, Text2Video
 from kling_async.engines._presence import presence
 from kling_async.engines.dbos import Job, KlingDBOS
 from kling_async.webhooks import parse_callback
-from tests.lone_fleet import skip_where_sqlite_is_too_old
+from tests.lone_fleet import anyio_backend as anyio_backend
+from tests.lone_fleet import emulator as emulator
+from tests.lone_fleet import make as make
 
 pytestmark = [pytest.mark.real_time, pytest.mark.long, pytest.mark.timeout(60)]
 BOAT = Text2Video(prompt="A paper boat")
-
-
-@pytest.fixture(params=["asyncio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """DBOS knows asyncio alone."""
-    return request.param
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., KlingDBOS]:
-    skip_where_sqlite_is_too_old()
-
-    def make(**options: Any) -> KlingDBOS:
-        return KlingDBOS(f"sqlite:///{tmp_path}/fleet.db", **{"beat": 0.1, **options})
-
-    return make
 
 
 async def test_job_that_nobody_submitted_has_no_end(make: Callable[..., KlingDBOS]) -> None:
