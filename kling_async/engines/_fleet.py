@@ -71,6 +71,7 @@ class KlingDBOS:
 
     Example:
         import anyio
+        from kling_async import Text2Video
         from kling_async.engines.dbos import KlingDBOS
 
         fleet = KlingDBOS("postgresql://db.example/kling", concurrency=50)
