@@ -15,7 +15,9 @@ import pytest
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from kling_async import ConfigurationError, Text2Video
+from kling_async.emulator import Emulator, Fault
 from kling_async.engines.dbos import JobStatus, KlingDBOS
+from tests.fleet import until
 from tests.lone_fleet import anyio_backend as anyio_backend
 from tests.lone_fleet import emulator as emulator
 from tests.lone_fleet import make as make
@@ -37,8 +39,12 @@ async def cinema(tmp_path: Path, **options: Any) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await anyio.to_thread.run_sync(DBOS.destroy)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        await closed()
+
+
+async def closed() -> None:
+    await anyio.to_thread.run_sync(DBOS.destroy)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
 
 async def test_app_that_runs_dbos_has_it_as_a_guest(
@@ -51,6 +57,21 @@ async def test_app_that_runs_dbos_has_it_as_a_guest(
             DBOS.launch()
             async with fleet.worker():
                 await job.result()
+
+
+async def test_app_that_closes_dbos_in_the_block_leaves_its_jobs_to_others(
+    make: Callable[..., KlingDBOS], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.faults.add(Fault.STUCK, on="create")
+    fleet = make(attach=True, application="cinema")
+    async with fleet.open():
+        job = await fleet.submit(BOAT, key="boat-1")
+        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
+            DBOS.launch()
+            async with fleet.worker():
+                await until(lambda: len(emulator.ledger) == 1)
+                await closed()
+            assert (await job.state()).status is JobStatus.QUEUED
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,8 @@ class KlingDBOS:
         version: Of the workflows: jobs begun by one version are finished by it. It is the same
             for all that can go on with each other's, whatever else was deployed in between.
         attach: The app runs DBOS itself: make this before its DBOS.launch(), give its name as
-            *application*, and enter `worker` in every process of it.
+            *application*, enter `worker` in every process of it, and call DBOS.destroy() in
+            that block: a DBOS without its worker takes jobs, and does not carry them out.
     """
 
     def __init__(
