@@ -9,13 +9,20 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import chain, zip_longest
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpcore
 
 _HEAD_START = 0.25
 """Seconds that an address has before the next one is tried beside it (RFC 8305)."""
+
+_MOST = 1024 * 1024
+"""Bytes that may have come and not been read. Whoever is read has far fewer, which counts under
+uvloop: it loses what a server has sent that closes while it is made to wait."""
+
+_RECORD = 16 * 1024
+"""Bytes that TLS may have begun to read, beside those that it says are there."""
 
 Address = tuple[socket.AddressFamily, Any]
 
@@ -24,7 +31,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
     """Opens connections in the asyncio loop that runs.
 
     Args:
-        piece: Bytes that each may hold until they are read.
+        piece: Bytes that each has room for at first.
     """
 
     def __init__(self, piece: int) -> None:
@@ -158,15 +165,18 @@ class _Line(asyncio.BufferedProtocol):
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # which uvloop's is by conduct alone
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        # All that TLS holds must fit: asyncio throws the rest away if the server has closed.
+        room = sizehint + _RECORD
+        if self._filled + room > len(self._buffer):
+            self._buffer = memoryview(bytearray(self._buffer[: self._filled]) + bytes(room))
         return self._buffer[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._filled += nbytes
-        if self._filled == self.piece:  # the server sends no more until it is read
+        if self._filled >= _MOST:  # the server sends no more until it is read
             self._is_paused = True
             self.transport.pause_reading()
         _wake(self._reader)

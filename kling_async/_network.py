@@ -48,7 +48,8 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 class _Guarded(httpcore.AsyncNetworkStream):
-    """Closes a connection whose handshake is cancelled; httpcore closes it after errors only."""
+    """Closes a connection whose handshake is cancelled; httpcore closes it after errors only.
+    And knows of what was received but not decrypted, where httpcore looks at the socket alone."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -69,11 +70,23 @@ class _Guarded(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            encrypted = await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
             raise
+        return _Guarded(encrypted)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        found = self._stream.get_extra_info(info)
+        if info == "is_readable" and not found:
+            return _holds_something(self._stream.get_extra_info("ssl_object"))
+        return found
+
+
+def _holds_something(tls: ssl.SSLObject | None) -> bool:
+    """Whether anything more than nothing comes out of it; what does is lost."""
+    try:
+        return tls is not None and bool(tls.read(1))
+    except ssl.SSLWantReadError:
+        return False

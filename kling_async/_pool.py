@@ -10,7 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpcore
@@ -123,14 +123,14 @@ class Pool(httpx.AsyncBaseTransport):
 
     async def give_back(self, key: Key, connection: httpcore.AsyncHTTPConnection) -> None:
         """Its answer is over, or was left: only what stands at a beginning is kept."""
-        if self._kept is None or self._is_closed or not connection.is_idle():
+        if self._kept is None or self._is_closed or not _is_at_a_beginning(connection):
             await self._close(connection)
             return
         self._busy.discard(connection)
         idle = self._idle.setdefault(key, deque())
         now = time.monotonic()
         idle.append((now, connection))
-        while idle[0][0] < now - self._kept:
+        while idle and idle[0][0] < now - self._kept:  # others may take some meanwhile
             await self._close(idle.popleft()[1])
 
     async def _close(self, connection: httpcore.AsyncHTTPConnection) -> None:
@@ -182,6 +182,14 @@ class _Body(httpx.AsyncByteStream):
             await self._stream.aclose()
         finally:
             await self._pool.give_back(self._key, connection)
+
+
+def _is_at_a_beginning(connection: httpcore.AsyncHTTPConnection) -> bool:
+    """Whether its answer was read to the end, and nothing came after it: httpcore keeps what did,
+    tells nobody, and would take it for the answer to the next request."""
+    inner: Any = getattr(connection, "_connection", None)
+    state: Any = getattr(inner, "_h11_state", None)
+    return connection.is_idle() and state is not None and not state.trailing_data[0]
 
 
 def _raise_as_httpx(error: BaseException) -> None:

@@ -66,6 +66,31 @@ async def test_connections_left_idle_are_closed(
     assert host.connections == first + 1
 
 
+async def test_connection_is_taken_while_old_ones_are_closed(
+    host: TLSHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, later = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: real() + later[0])
+
+    async def follow(steps: int) -> None:
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        await ask(transport, host)
+
+    async with opened(host) as transport:
+        for steps in range(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, transport, host)
+                group.start_soon(ask, transport, host)
+            later[0] += 40
+            await ask(transport, host)
+            later[0] += 40  # one is too old now, and is closed when the other comes back
+            async with anyio.create_task_group() as group:
+                group.start_soon(follow, 0)
+                group.start_soon(follow, steps)
+            later[0] += 100
+
+
 async def test_client_that_is_closed_ends_what_is_under_way(host: TLSHost) -> None:
     host.scripts = [stalls_after_the_request]
     async with opened(host) as transport, anyio.create_task_group() as group:

@@ -48,6 +48,15 @@ class Conversation:
     def say(self, what: bytes = ANSWER) -> None:
         self.sock.sendall(what)
 
+    def say_at_once(self, *records: bytes) -> None:
+        """Each encrypted by itself, and all on their way together, where the system has a cork."""
+        cork = getattr(socket, "TCP_CORK", None)
+        for corked in (1, 0):
+            if cork is not None:
+                self.sock.setsockopt(socket.IPPROTO_TCP, cork, corked)
+            for record in records if corked else ():
+                self.say(record)
+
     def serve(self) -> None:
         """Answer whatever comes."""
         while self.read():
