@@ -100,21 +100,35 @@ class _Stock(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, context: ssl.SSLContext, max_connections: int | None) -> None:
-        self._client = httpx.AsyncClient(
-            cookies=_NoCookies(),
-            verify=context,
-            limits=httpx.Limits(
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections or 0,
-                keepalive_expiry=KEPT,
-            ),
-        )
+        def new() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                cookies=_NoCookies(),
+                verify=context,
+                limits=httpx.Limits(
+                    max_connections=max_connections,
+                    max_keepalive_connections=max_connections or 0,
+                    keepalive_expiry=KEPT,
+                ),
+            )
+
+        self._new, self._client = new, new()
+        self._home: object = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._client.send(request, stream=True)
+        return await self._settled().send(request, stream=True)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._settled().aclose()
+
+    def _settled(self) -> httpx.AsyncClient:
+        """The connections of a loop that has ended are of no use, and cannot be closed any more."""
+        from ._network import running
+
+        home = running()
+        if self._home not in (None, home):
+            self._client = self._new()
+        self._home = home
+        return self._client
 
 
 class _NoCookies(CookieJar):

@@ -7,6 +7,7 @@ chooses, and `_pool`, `_network`, `_asyncio_network` and `_aiohttp`, which are c
 from __future__ import annotations
 
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import (
     AbstractContextManager,
@@ -222,19 +223,25 @@ def place(url: str, sender: Place | None = None) -> Place:
 
 async def _whole(response: httpx.Response) -> bytes:
     """The body, decompressed if need be."""
-    # As it came costs a tenth of an exchange less than through httpx's own decoding of nothing.
-    plain = "content-encoding" not in response.headers
-    pieces = cast("Any", response.stream if plain else response.aiter_bytes())
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise httpx.DecodingError(f"nobody asked for {encoding!r}")
+    # httpx would make a thousand times as much of each piece before anybody could look at it.
+    unpack = zlib.decompressobj(wbits=31).decompress if encoding == "gzip" else _as_it_is
     found, size = list[bytes](), 0
-    async for piece in pieces:
-        size += len(piece)
+    async for piece in cast("httpx.AsyncByteStream", response.stream):
+        found.append(unpack(piece, MAX_ANSWER + 1 - size))
+        size += len(found[-1])
         if size > MAX_ANSWER:
             # Its body stays out of the error: nobody has looked for the key in it.
             raise BadEnvelope(
                 f"the answer is larger than {MAX_ANSWER} bytes", status=response.status_code
             )
-        found.append(piece)
     return b"".join(found)
+
+
+def _as_it_is(piece: bytes, _: int) -> bytes:
+    return piece
 
 
 def _lowered(headers: httpx.Headers) -> dict[str, str]:
@@ -271,7 +278,7 @@ def _translated(url: str, timeouts: Timeouts, *, trusted: bool = True) -> Genera
         ) from None
     except httpx.TimeoutException as error:
         raise AnswerLost(f"no answer from {host} within {timeouts.read:g} s") from error
-    except httpx.DecodingError as error:
+    except (httpx.DecodingError, zlib.error) as error:
         raise BadEnvelope(f"the answer of {host} cannot be decompressed: {error}") from error
     except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:
         raise AnswerLost(f"lost the answer of {host}: {_words(error)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import pickle
 import shutil
@@ -9,6 +10,7 @@ import ssl
 import subprocess
 import time
 import traceback
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -32,7 +34,10 @@ from kling_async import (
     KlingError,
     Timeouts,
 )
+from kling_async._exchange import Call
+from kling_async._transport import Transport
 from kling_async.emulator import Emulator
+from tests.tls_host import Conversation, TLSHost
 
 KEY = "a-secret-key-0123456789"
 TASK = b'{"code": 0, "data": {"task_id": "7", "task_status": "submitted"}}'
@@ -233,8 +238,34 @@ async def test_gzip_bomb_is_not_inflated_to_its_end() -> None:
     assert body.taken < len(body.pieces) / 3
 
 
+@half_read
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "deflate"])
+async def test_encoding_that_nobody_asked_for_is_not_undone(encoding: str) -> None:
+    body = Pieces([gzip.compress(gzip.compress(TASK))])
+    response = httpx.Response(200, headers={"content-encoding": encoding}, stream=body)
+    async with answers(response) as kling:
+        with pytest.raises(BadEnvelope, match=f"'{encoding}'"):
+            await kling.text2video.get("7")
+
+
+@half_read
+async def test_gzip_bomb_is_not_inflated_by_so_much_as_a_piece() -> None:
+    bomb = gzip.compress(MEGABYTE * 256)
+    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Pieces([bomb]))
+    async with answers(response) as kling:
+        tracemalloc.start()
+        try:
+            with pytest.raises(BadEnvelope, match="larger than"):
+                await kling.text2video.get("7")
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert most < 64 * len(MEGABYTE)
+
+
 async def test_compressed_answer_is_read() -> None:
-    body = Pieces([gzip.compress(TASK)])
+    body = Pieces([gzip.compress(TASK)[:9], gzip.compress(TASK)[9:]])
     response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)
     async with answers(response) as kling:
         state = await kling.text2video.get("7")
@@ -377,6 +408,28 @@ async def test_proxy_of_the_environment_is_used(name: str, monkeypatch: pytest.M
             await kling.text2video.get("7")
 
     assert heads[0].startswith(b"GET http://kling.invalid/v1/videos/text2video/7 ")
+
+
+# The first loop is closed over a connection that nobody has closed, which is for asyncio to say.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.real_time
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_proxy_is_used_in_one_loop_after_another(
+    host: TLSHost, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.scripts = [Conversation.serve, Conversation.serve]
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{host.port}")
+    transport = Transport(timeouts=Timeouts(), max_connections=3)
+
+    async def ask() -> None:
+        await transport.send(Call("GET", "http://kling.invalid/v1"), {})
+
+    for _ in range(2):
+        anyio.run(ask, backend=backend)
+    anyio.run(transport.aclose, backend=backend)
+    gc.collect()
+
+    assert host.requests == ["GET http://kling.invalid/v1 HTTP/1.1"] * 2
 
 
 @pytest.mark.real_time
