@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.lowlevel
+import httpcore
 
 from kling_async import Timeouts
 from kling_async._exchange import Call, Reply
@@ -38,3 +40,13 @@ async def create(transport: Transport, host: TLSHost, body: dict[str, str] | Non
 
 async def ask(transport: Transport, host: TLSHost, number: int = 7) -> Reply:
     return await transport.send(Call("GET", f"{host.url}/v1/{number}"), {})
+
+
+def remembered(host: TLSHost) -> int:
+    """Connections to the host, open or not, that are held anywhere."""
+    gc.collect()
+    origin = httpcore.URL(host.url).origin
+    return sum(
+        isinstance(each, httpcore.AsyncHTTPConnection) and each.can_handle_request(origin)
+        for each in gc.get_objects()
+    )

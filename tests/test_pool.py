@@ -22,7 +22,7 @@ from tests.hang_ups import (
     stalls_before_the_request,
     stalls_in_the_handshake,
 )
-from tests.pooled import ask, create, nothing_is_open, opened
+from tests.pooled import ask, create, nothing_is_open, opened, remembered
 from tests.tls_host import LAST_ANSWER, TASK, Conversation, Script, TLSHost
 
 pytestmark = pytest.mark.real_time
@@ -194,5 +194,6 @@ async def test_exchange_cancelled_at_any_step_leaves_nothing_open(
             if steps % 8 == 0:
                 assert len(host.open_sockets()) <= 1  # what was over before is kept
         assert (await ask(transport, host)).status == 200
+        assert remembered(host) == 1
 
     assert host.creates <= 40

@@ -15,11 +15,16 @@ import pytest
 from httpx._transports.default import _load_httpcore_exceptions
 
 from kling_async import AnswerLost, ConfigurationError, ConnectFailed, Timeouts
-from kling_async._exchange import Place
+from kling_async._exchange import Call, Place
 from kling_async._pool import _IN_HTTPX, Pool
 from kling_async._transport import Transport
-from tests.hang_ups import closes_after_the_request, stalls_after_the_request
-from tests.pooled import ask, create, opened
+from tests.hang_ups import (
+    announces_the_close,
+    closes_after_the_request,
+    closes_at_once,
+    stalls_after_the_request,
+)
+from tests.pooled import ask, create, opened, remembered
 from tests.tls_host import TASK, Conversation, TLSHost
 
 pytestmark = pytest.mark.real_time
@@ -32,6 +37,18 @@ async def test_polls_share_one_connection(host: TLSHost) -> None:
 
     assert host.connections == 1
     assert len(host.requests) == 30
+
+
+async def test_question_is_remembered_with_its_key(host: TLSHost) -> None:
+    async with opened(host) as transport:
+        for token in ("first", "second", "first"):
+            await transport.send(Call("GET", f"{host.url}/v1/7"), {"authorization": token})
+
+    assert [head.partition("authorization: ")[2].split()[0] for head in host.heads] == [
+        "first",
+        "second",
+        "first",
+    ]
 
 
 async def test_parallel_requests_share_so_many_connections(host: TLSHost) -> None:
@@ -89,6 +106,16 @@ async def test_connection_is_taken_while_old_ones_are_closed(
                 group.start_soon(follow, 0)
                 group.start_soon(follow, steps)
             later[0] += 100
+
+
+async def test_connection_is_forgotten_when_it_breaks(host: TLSHost) -> None:
+    host.scripts = [closes_at_once, closes_after_the_request, announces_the_close]
+    async with opened(host) as transport:
+        for _ in range(2):
+            with pytest.raises((AnswerLost, ConnectFailed)):
+                await create(transport, host)
+        await create(transport, host)
+        assert remembered(host) == 0
 
 
 async def test_client_that_is_closed_ends_what_is_under_way(host: TLSHost) -> None:
