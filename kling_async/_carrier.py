@@ -94,41 +94,50 @@ def _of_the_environment(max_connections: int, *, by_aiohttp: bool) -> Carriers:
 class _Stock(httpx.AsyncBaseTransport):
     """httpx as it is, which knows what the environment says of proxies, and of hosts without.
 
+    A create has a connection to itself: httpx keeps one on which more came than the answer, and
+    would take that for the answer to the next request.
+
     Args:
         max_connections: None for files, of which no connection is kept: it was checked for one
             host's name, and its address may be many hosts'.
     """
 
     def __init__(self, context: ssl.SSLContext, max_connections: int | None) -> None:
-        def new() -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                cookies=_NoCookies(),
-                verify=context,
-                limits=httpx.Limits(
-                    max_connections=max_connections,
-                    max_keepalive_connections=max_connections or 0,
-                    keepalive_expiry=KEPT,
-                ),
+        def new(kept: int) -> httpx.AsyncClient:
+            limits = httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=kept,
+                keepalive_expiry=KEPT,
             )
+            return httpx.AsyncClient(cookies=_NoCookies(), verify=context, limits=limits)
 
-        self._new, self._client = new, new()
+        def both() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+            return new(max_connections or 0), new(0)
+
+        self._new, self._clients = both, both()
         self._home: object = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._settled().send(request, stream=True)
+        others, creates = self._settled()
+        client = creates if request.method == "POST" else others
+        return await client.send(request, stream=True)
 
     async def aclose(self) -> None:
-        await self._settled().aclose()
+        others, creates = self._settled()
+        try:
+            await others.aclose()
+        finally:
+            await creates.aclose()
 
-    def _settled(self) -> httpx.AsyncClient:
+    def _settled(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
         """The connections of a loop that has ended are of no use, and cannot be closed any more."""
         from ._network import running
 
         home = running()
         if self._home not in (None, home):
-            self._client = self._new()
+            self._clients = self._new()
         self._home = home
-        return self._client
+        return self._clients
 
 
 class _NoCookies(CookieJar):

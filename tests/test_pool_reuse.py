@@ -25,7 +25,7 @@ from tests.hang_ups import (
     stalls_after_the_request,
 )
 from tests.pooled import ask, create, opened, remembered
-from tests.tls_host import TASK, Conversation, TLSHost
+from tests.tls_host import TASK, Conversation, TLSHost, serve
 
 pytestmark = pytest.mark.real_time
 
@@ -123,7 +123,7 @@ async def test_client_that_is_closed_ends_what_is_under_way(host: TLSHost) -> No
     async with opened(host) as transport, anyio.create_task_group() as group:
 
         async def fails() -> None:
-            with pytest.raises(AnswerLost):
+            with pytest.raises(AnswerLost, match="lost the answer"):  # and not by its time-out
                 await create(transport, host)
 
         group.start_soon(fails)
@@ -131,6 +131,22 @@ async def test_client_that_is_closed_ends_what_is_under_way(host: TLSHost) -> No
         await transport.aclose()
         with pytest.raises(ConfigurationError, match="closed"):
             await ask(transport, host)
+
+
+async def test_connection_that_stands_after_the_close_is_closed_too(host: TLSHost) -> None:
+    def dawdles(conversation: Conversation) -> None:
+        host.reached.set()
+        conversation.wait()
+        serve(conversation)
+
+    host.scripts = [dawdles]
+    async with opened(host) as transport:
+        async with anyio.create_task_group() as group:
+            group.start_soon(create, transport, host)
+            await anyio.to_thread.run_sync(host.reached.wait, 5)
+            await transport.aclose()
+            host.go.set()
+        assert host.creates == 1
 
 
 async def test_file_is_read_from_the_address_that_was_checked(host: TLSHost) -> None:

@@ -37,7 +37,7 @@ from kling_async import (
 from kling_async._exchange import Call
 from kling_async._transport import Transport
 from kling_async.emulator import Emulator
-from tests.tls_host import Conversation, TLSHost
+from tests.tls_host import ANSWER, Conversation, TLSHost
 
 KEY = "a-secret-key-0123456789"
 TASK = b'{"code": 0, "data": {"task_id": "7", "task_status": "submitted"}}'
@@ -408,6 +408,27 @@ async def test_proxy_of_the_environment_is_used(name: str, monkeypatch: pytest.M
             await kling.text2video.get("7")
 
     assert heads[0].startswith(b"GET http://kling.invalid/v1/videos/text2video/7 ")
+
+
+@pytest.mark.real_time
+async def test_create_by_a_proxy_gets_its_own_answer(
+    host: TLSHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says_more(conversation: Conversation) -> None:
+        conversation.read()
+        conversation.say(ANSWER + ANSWER.replace(b'"7"', b'"8"'))
+        conversation.serve()
+
+    host.scripts = [says_more, Conversation.serve, Conversation.serve]
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{host.port}")
+    transport = Transport(timeouts=Timeouts(), max_connections=3)
+    await transport.send(Call("GET", "http://kling.invalid/v1"), {})
+    for _ in range(2):
+        answer = await transport.send(Call("POST", "http://kling.invalid/v1", {}), {})
+        assert answer.content == TASK
+    await transport.aclose()
+
+    assert host.creates == 2
 
 
 # The first loop is closed over a connection that nobody has closed, which is for asyncio to say.
