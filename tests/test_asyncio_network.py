@@ -130,6 +130,8 @@ async def test_server_that_speaks_first_gets_no_handshake(listener: socket.socke
         await becomes_readable(stream)
         with pytest.raises(httpcore.ConnectError, match="spoke"):
             await stream.start_tls(ssl.create_default_context(), "mail.test", 5)
+        await anyio.lowlevel.checkpoint()
+        assert stream.get_extra_info("socket").fileno() == -1
 
 
 async def test_nothing_is_written_to_who_has_left(listener: socket.socket) -> None:

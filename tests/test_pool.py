@@ -139,9 +139,30 @@ async def test_stalled_answer_is_lost(host: TLSHost, script: Script) -> None:
 
 async def test_server_that_reads_nothing_ends_the_sending(host: TLSHost) -> None:
     host.scripts = [stalls_before_the_request]
-    async with opened(host, timeouts=Timeouts(connect=5, read=0.2, write=0.2)) as transport:
+    patient = Timeouts(connect=5, read=600, write=0.2, total=600)
+    async with opened(host, timeouts=patient) as transport:
         with pytest.raises(AnswerLost):
             await create(transport, host, LARGE)
+
+
+async def test_server_that_leaves_in_between_ends_the_sending(host: TLSHost) -> None:
+    def leaves(conversation: Conversation) -> None:
+        conversation.shake_hands()
+        conversation.sock.recv(65536)
+        conversation.wait()
+        conversation.reset()
+
+    host.scripts = [leaves]
+    patient = Timeouts(connect=5, read=600, write=600, total=600)
+    async with opened(host, timeouts=patient) as transport, anyio.create_task_group() as group:
+
+        async def fails() -> None:
+            with pytest.raises(AnswerLost):
+                await create(transport, host, LARGE)
+
+        group.start_soon(fails)
+        await anyio.sleep(0.2)  # until nothing more fits into the line
+        host.go.set()
 
 
 async def test_refusal_of_a_body_that_is_half_sent_is_read(host: TLSHost) -> None:
