@@ -276,6 +276,10 @@ def _translated(url: str, timeouts: Timeouts, *, trusted: bool = True) -> Genera
         raise ConfigurationError(
             f"cannot send to {host}: the address or a header is malformed"
         ) from None
+    except httpx.WriteTimeout as error:
+        raise AnswerLost(
+            f"nothing more could be sent to {host} for {timeouts.write:g} s"
+        ) from error
     except httpx.TimeoutException as error:
         raise AnswerLost(f"no answer from {host} within {timeouts.read:g} s") from error
     except (httpx.DecodingError, zlib.error) as error:

@@ -22,6 +22,7 @@ from kling_async import (
     SubmissionUnknown,
     Text2Video,
 )
+from kling_async._handles import ENDPOINTS
 from kling_async.emulator import Emulator, Fault
 from kling_async.engines._presence import Alone
 from kling_async.engines.dbos import JobStatus, KlingDBOS
@@ -69,6 +70,19 @@ async def test_same_key_is_the_same_job(make: Callable[..., KlingDBOS], emulator
 
         assert await again.result() == await fleet.job("boat-1").result()
     assert len(emulator.ledger) == 1
+
+
+async def test_job_of_a_request_that_is_not_known_here_is_listed(
+    fleet: KlingDBOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.submit(BOAT, key="boat-1")
+    await fleet.submit(Image2Video(image="https://desk.example/cat.png"), key="boat-2")
+    monkeypatch.delitem(ENDPOINTS, "text2video")
+
+    newest, oldest = await fleet.states(prefix="boat-")
+
+    assert newest.request is not None
+    assert (oldest.key, oldest.status, oldest.request) == ("boat-1", JobStatus.QUEUED, None)
 
 
 async def test_relative_paths_mean_the_folder_of_whoever_submits(

@@ -42,7 +42,8 @@ class JobState:
 
     key: str
     status: JobStatus
-    request: Request[Any]
+    request: Request[Any] | None
+    """None where a version has made it whose requests this one does not know."""
     submitted_at: datetime
     result: VideoResult | None = None
     files: tuple[Path, ...] = ()
@@ -106,7 +107,7 @@ class Jobs:
         return JobState(
             key=order["key"],
             status=status,
-            request=unpack(order["request"]),
+            request=_request(order["request"]),
             submitted_at=datetime.fromtimestamp((task.created_at or 0) / 1000, UTC),
             result=_result(task) if task.status == "SUCCESS" else None,
             files=_paths(download) if download and download.status == "SUCCESS" else (),
@@ -172,6 +173,13 @@ def order_of(row: WorkflowStatus) -> Mapping[str, Any]:
     assert row.input is not None
     order: Mapping[str, Any] = row.input["args"][0]
     return order
+
+
+def _request(parcel: Mapping[str, Any]) -> Request[Any] | None:
+    try:
+        return unpack(parcel)
+    except ValueError:
+        return None
 
 
 def _result(row: WorkflowStatus) -> VideoResult:
