@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from ._errors import (
     APIError,
@@ -98,7 +98,7 @@ def read_task(reply: Reply) -> TaskState:
     layers = list(_layers(body))
     if not any(map(_task_id, layers)):
         raise BadEnvelope("the answer holds no task", status=reply.status, body=reply.content)
-    return _state(body, layers)
+    return _state(body, layers, reply.content)
 
 
 def read_page(reply: Reply, held: Held | None = None) -> list[TaskState]:
@@ -124,7 +124,7 @@ def _news(item: object, held: Held) -> TaskState:
     state = held(task_id)
     if state is None:
         return _NO_TASK
-    return state if state.raw == item else _item(item)
+    return state if state.answer == _json(item) else _item(item)
 
 
 def _id_of(item: object) -> str | None:
@@ -134,7 +134,11 @@ def _id_of(item: object) -> str | None:
 def _item(item: object) -> TaskState:
     layers = list(_layers({"data": item}))
     # A place on the page counts, whatever stands there: a short page is the last one.
-    return _state(layers[0], layers) if any(map(_task_id, layers)) else _NO_TASK
+    return _state(layers[0], layers, _json(item)) if any(map(_task_id, layers)) else _NO_TASK
+
+
+def _json(item: object) -> bytes:
+    return to_json(item, inf_nan_mode="constants")
 
 
 def _open(reply: Reply) -> Json:
@@ -271,7 +275,7 @@ def _task_id(layer: Json) -> str | None:
     )
 
 
-def _state(body: Json, layers: list[Json]) -> TaskState:
+def _state(body: Json, layers: list[Json], answer: bytes) -> TaskState:
     task_id = next(found for found in map(_task_id, layers) if found)
     result = next((found for found in map(_task_result, reversed(layers)) if found), _NO_RESULT)
     status = _status(layers, has_result=bool(result))
@@ -291,7 +295,7 @@ def _state(body: Json, layers: list[Json]) -> TaskState:
             filter(None, (_string(at.get("request_id")) for at in _nested(body))), None
         ),
         task_result=result if status is TaskStatus.SUCCEEDED else _NO_RESULT,
-        raw=body,
+        answer=answer,
     )
 
 

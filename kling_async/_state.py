@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from pydantic_core import from_json
+
 
 class TaskStatus(StrEnum):
     """Where a task stands, in Kling's words."""
@@ -54,8 +56,7 @@ def read_status(word: object) -> TaskStatus:
 class TaskState:
     """A task as the server described it at one moment.
 
-    Times are Unix seconds. `task_result` is in Kling's own shape whatever the dialect,
-    `raw` is the server's answer untouched.
+    Times are Unix seconds. `task_result` is in Kling's own shape whatever the dialect.
     """
 
     id: str
@@ -71,4 +72,11 @@ class TaskState:
     """What it cost in Kling's units, once it is known."""
     request_id: str | None = None
     task_result: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    raw: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    answer: bytes = field(default=b"{}", repr=False)
+    """What the server said, as JSON: as an object it would take three times the room."""
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The server's answer untouched."""
+        answer: dict[str, Any] = from_json(self.answer)
+        return answer

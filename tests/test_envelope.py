@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
 from kling_async import (
     APIError,
@@ -314,6 +315,18 @@ def test_page_holds_its_tasks_in_order() -> None:
     assert [state.raw for state in states] == items
 
 
+@pytest.mark.parametrize(
+    "odd", ["NaN", "-Infinity", "1e-7", "9" * 50, r'"\u0000\ud83d\ude00"'], ids=brief
+)
+def test_raw_items_are_untouched_and_known_again(odd: str) -> None:
+    item = f'{{"task_id":"7","odd":{odd}}}'
+    reply = answer(f'{{"code":0,"data":[{item}]}}'.encode())
+    [state] = read_page(reply)
+
+    assert repr(state.raw) == repr(from_json(item))
+    assert read_page(reply, {"7": state}.get)[0] is state
+
+
 def test_junk_in_a_page_keeps_its_place() -> None:
     junk: list[Any] = [None, 7, "x", [], {}, {"task_status": "succeed"}, {"task_id": None}]
     states = read_page(answer(kling([*junk, {"task_id": "7", "task_status": "succeed"}])))
@@ -325,7 +338,7 @@ def test_junk_in_a_page_keeps_its_place() -> None:
 def test_only_what_is_news_is_decoded() -> None:
     reply = answer(kling([{"task_id": task, "task_status": "processing"} for task in "12"]))
     first, second = read_page(reply)
-    held = {"1": first, "2": replace(second, raw={**second.raw, "task_status": "submitted"})}
+    held = {"1": first, "2": replace(second, answer=second.answer.replace(b"process", b"submit"))}
 
     states = read_page(reply, held.get)
 

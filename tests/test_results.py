@@ -37,7 +37,7 @@ def test_all_of_the_state_is_carried_over() -> None:
         external_task_id="ka-7",
         units=Decimal("3.5"),
         task_result={"videos": [{"url": URL}]},
-        raw={"code": 0},
+        answer=b'{"code":0}',
     )
     result = VideoResult.from_state(state)
 

@@ -42,13 +42,13 @@ def test_state_cannot_be_changed() -> None:
 
 
 def test_state_survives_pickling() -> None:
-    state = TaskState("7", TaskStatus.FAILED, message="no", raw={"code": 0})
+    state = TaskState("7", TaskStatus.FAILED, message="no", answer=b'{"code":0}')
 
     assert pickle.loads(pickle.dumps(state)) == state
 
 
 def test_raw_answer_stays_out_of_the_repr() -> None:
-    assert "raw" not in repr(TaskState("7", TaskStatus.SUBMITTED, raw={"code": 0}))
+    assert "raw" not in repr(TaskState("7", TaskStatus.SUBMITTED, answer=b'{"code":0}'))
 
 
 def test_states_do_not_share_their_defaults() -> None:

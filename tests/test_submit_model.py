@@ -392,11 +392,11 @@ class SubmissionsWith(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("name", "finds", "refuses"),
     [
-        ("official", True, True),
+        pytest.param("official", True, True, marks=pytest.mark.long),
         ("official", True, False),  # for /v1 it is only inferred
-        ("unknown", True, True),
-        ("unknown", True, False),
-        ("unknown", False, True),
+        pytest.param("unknown", True, True, marks=pytest.mark.long),
+        pytest.param("unknown", True, False, marks=pytest.mark.long),
+        pytest.param("unknown", False, True, marks=pytest.mark.long),
         ("unknown", False, False),
         ("gateway", False, False),
     ],

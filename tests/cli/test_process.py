@@ -224,6 +224,7 @@ async def asked(emulator: Emulator, method: str, number: int) -> None:
 ONE = ("text2video", "--prompt", "A boat", "-o", "boat.mp4")
 
 
+@pytest.mark.long  # at a desk, test_order_to_end_is_an_interrupt is much the same
 async def test_interrupted_wait_is_gone_on_with(tmp_path: Path) -> None:
     emulator = Emulator(duration=2)
     async with emulator.serve() as origin:
