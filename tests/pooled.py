@@ -46,7 +46,6 @@ def remembered(host: TLSHost) -> int:
     """Connections to the host, open or not, that are held anywhere."""
     gc.collect()
     origin = httpcore.URL(host.url).origin
-    return sum(
-        isinstance(each, httpcore.AsyncHTTPConnection) and each.can_handle_request(origin)
-        for each in gc.get_objects()
-    )
+    kind = httpcore.AsyncHTTPConnection
+    found = (each for each in gc.get_objects() if issubclass(type(each), kind))
+    return sum(each.can_handle_request(origin) for each in found)
