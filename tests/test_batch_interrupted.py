@@ -81,7 +81,7 @@ async def test_first_waits_for_the_creates_on_the_wire(backend: str, tmp_path: P
             program.interrupt()
             code = await program.end()
 
-        assert code == -signal.SIGINT
+        assert code == -signal.SIGINT, program.said
         assert len(emulator.ledger) == AT_ONCE
         assert await runs.stages() == {Stage.RUNNING: AT_ONCE}
         assert f"{AT_ONCE} unknown" in program.said
@@ -107,7 +107,7 @@ async def test_second_leaves_at_once(backend: str, tmp_path: Path) -> None:
             program.interrupt()
             code = await program.end()
 
-        assert code == -signal.SIGINT
+        assert code == -signal.SIGINT, program.said
         assert await runs.stages() == {Stage.INTENDED: AT_ONCE}
         assert "left at once" in program.said
         check_noise(program.said)
@@ -124,7 +124,7 @@ async def test_creates_of_an_earlier_run_are_left_to_the_next(backend: str, tmp_
             program.interrupt()
             code = await program.end()
 
-        assert code == -signal.SIGINT
+        assert code == -signal.SIGINT, program.said
         assert "left at once" not in program.said
         assert "external_task_id" not in program.said
         check_noise(program.said)
@@ -139,7 +139,7 @@ async def test_ends_well_wherever_it_hits(backend: str, where: str, tmp_path: Pa
         async with started(runs, interrupts=where) as program:
             code = await program.end()
 
-        assert code == -signal.SIGINT
+        assert code == -signal.SIGINT, program.said
         # Where it comes as the batch is about to end, there is nothing left to stop.
         assert "stopping" in program.said or "left at once" in program.said, program.said
         check_noise(program.said)
