@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -41,6 +43,12 @@ def spared(function: Function) -> Function:
     return function
 
 
+@spared
+async def sparing(work: Callable[[], Awaitable[None]]) -> None:
+    """The same for a function within a function: begin its task by way of this."""
+    await work()
+
+
 def running_loop() -> Loop:
     """The loop that runs here."""
     trio: Any = sys.modules.get("trio")
@@ -60,6 +68,11 @@ def running_loop() -> Loop:
         return loop.create_task(work(), context=context or Context())
 
     return Loop(loop.time, loop.call_soon_threadsafe, True, spawn)
+
+
+def pass_on_interrupt() -> None:
+    """Ctrl-C has hit a task by chance: raise it again, for whom it was meant."""
+    running_loop().call_soon(partial(signal.raise_signal, signal.SIGINT))
 
 
 class Background:

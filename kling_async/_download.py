@@ -16,6 +16,7 @@ from uuid import uuid4
 import anyio
 from anyio import to_thread
 
+from ._background import sparing
 from ._config import Downloads, Timeouts
 from ._errors import ConfigurationError, DownloadError, KlingError
 from ._events import DownloadFinished, DownloadProgressed, Hooks, RetryScheduled
@@ -240,7 +241,7 @@ async def _to_the_end(call: Callable[[], None]) -> None:
             errors.append(error)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(run)
+        group.start_soon(sparing, run)
     if errors:
         raise errors[0]
 

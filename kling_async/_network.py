@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any, cast
 
-import anyio
+import anyio.lowlevel
 import httpcore
 
 from ._asyncio_network import AsyncioBackend
+from ._background import pass_on_interrupt
 
 
 def running() -> object:
@@ -43,8 +44,19 @@ class Network(httpcore.AsyncNetworkBackend):
         """Connect in the loop that runs."""
         if isinstance(running(), asyncio.AbstractEventLoop):
             return await AsyncioBackend(self._piece).connect_tcp(host, port, timeout)
-        backend = cast("httpcore.AsyncNetworkBackend", httpcore.TrioBackend())
-        return _Guarded(await backend.connect_tcp(host, port, timeout))
+        return await _in_trio(host, port, timeout)
+
+
+async def _in_trio(host: str, port: int, timeout: float | None) -> httpcore.AsyncNetworkStream:
+    backend = cast("httpcore.AsyncNetworkBackend", httpcore.TrioBackend())
+    while True:
+        try:
+            stream = await backend.connect_tcp(host, port, timeout)
+        except* KeyboardInterrupt:
+            pass_on_interrupt()  # it hit one of the tasks in which trio dials
+        else:
+            return _Guarded(stream)
+        await anyio.lowlevel.checkpoint()  # in the main task it is raised here
 
 
 class _Guarded(httpcore.AsyncNetworkStream):

@@ -31,7 +31,7 @@ from typing import TypeVar
 
 import anyio
 
-from ._background import spared
+from ._background import sparing
 from ._config import Retries
 from ._errors import (
     AnswerLost,
@@ -284,14 +284,14 @@ async def to_the_end(
     async def run() -> None:
         try:
             with shield:
-                results.append(await _carry_out(work, leaving))
+                results.append(await work(leaving))
         except Exception as error:  # raised again below, in the caller's own task
             errors.append(error)
         finally:
             ended.set()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(run)
+        group.start_soon(sparing, run)
         try:
             await ended.wait()
         finally:
@@ -299,8 +299,3 @@ async def to_the_end(
     if errors:
         raise errors[0]
     return results[0]
-
-
-@spared
-async def _carry_out(work: Callable[[Leaving], Awaitable[T]], leaving: Leaving) -> T:
-    return await work(leaving)

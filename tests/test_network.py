@@ -1,0 +1,76 @@
+"""Connecting under trio, where Ctrl-C may hit one of the tasks in which trio dials."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+
+import httpcore
+import pytest
+import trio
+
+from kling_async._background import Background, running_loop
+from kling_async._network import Network
+
+
+class Interrupting(trio.abc.SocketFactory):
+    """Ctrl-C is pressed as trio begins to dial, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> trio.socket.SocketType:
+        if self.times:
+            self.times -= 1
+            signal.raise_signal(signal.SIGINT)
+        return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_interrupt_is_for_the_main_task_and_work_of_ours_goes_on(port: int, times: int) -> None:
+    streams: list[httpcore.AsyncNetworkStream] = []
+
+    async def connect() -> None:
+        streams.append(await Network(65536).connect_tcp("127.0.0.1", port))
+
+    async def main() -> None:
+        trio.socket.set_custom_socket_factory(Interrupting(times))
+        background = Background(connect)
+        background.start()
+        interrupted = 0
+        while not streams:
+            try:
+                await background.finished()
+            except KeyboardInterrupt:
+                interrupted += 1
+        assert 1 <= interrupted <= times
+        await streams[0].aclose()
+
+    trio.run(main)
+
+
+def test_interrupt_in_the_main_task_is_raised_there(port: int) -> None:
+    async def main() -> None:
+        running_loop()
+        trio.socket.set_custom_socket_factory(Interrupting(1))
+        with pytest.raises(KeyboardInterrupt):
+            await Network(65536).connect_tcp("127.0.0.1", port)
+
+    trio.run(main)
+
+
+def test_what_else_goes_wrong_is_raised_as_ever(port: int) -> None:
+    async def main() -> None:
+        trio.socket.set_custom_socket_factory(Interrupting(0))
+        with pytest.raises(httpcore.ConnectError):
+            await Network(65536).connect_tcp("127.0.0.1", 1)
+
+    trio.run(main)
