@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,28 @@ settings.register_profile(
 )
 settings.load_profile("unhurried")
 
+_FAREWELL = 30
 PROXIES = ("ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact() -> None:
+    """Bound what comes after a failure too: pytest-timeout watches no more.
+
+    A test that took too long still occupies its loop, and would hold up for ever what closes its
+    fixtures there: each of those is ended in its turn.
+    """
+
+    def ended(*_: object) -> None:
+        pytest.fail(f"closing took more than {_FAREWELL} s")
+
+    signal.signal(signal.SIGALRM, ended)
+    signal.setitimer(signal.ITIMER_REAL, _FAREWELL, _FAREWELL)
+
+
+def pytest_runtest_logfinish() -> None:
+    """It is closed."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
