@@ -11,9 +11,11 @@ import time
 from typing import Any
 
 import anyio
+from dbos._sys_db_postgres import PostgresSystemDatabase
 
 import kling_async._steps as steps
 import kling_async._submit as submit
+import kling_async.engines._recovery as recovery
 from kling_async import Downloads, Kling, KlingAI, Polling, Text2Video, Timeouts
 from kling_async._intent import Intent
 from kling_async.engines.dbos import KlingDBOS
@@ -39,12 +41,30 @@ async def alone(origin: str, folder: str, count: int, limit: int) -> None:
                 group.start_soon(kling.download, outcome.unwrap(), target)
 
 
+def _deafen(queue: str) -> None:
+    """Lose the answer to the first commit that takes jobs from a queue."""
+    take, heard = PostgresSystemDatabase.start_queued_workflows, set[str]()
+
+    def start_queued_workflows(self: Any, taken: Any, *more: Any, **options: Any) -> Any:
+        workflow_ids, reason = take(self, taken, *more, **options)
+        if workflow_ids and taken.name.endswith(queue) and queue not in heard:
+            heard.add(queue)
+            raise ConnectionError(f"{len(workflow_ids)} were taken, and nobody heard of it")
+        return workflow_ids, reason
+
+    PostgresSystemDatabase.start_queued_workflows = start_queued_workflows  # type: ignore[method-assign,assignment]  # as it may happen
+
+
 async def main(options: dict[str, Any]) -> None:
     logging.basicConfig(level=options.get("log", "INFO"))
     steps.INTENT_LASTS = options.get("intent_lasts", 2.0)
     if options.get("without_look_ups"):
         submit.Rules.asks = property(lambda rules: False)  # type: ignore[method-assign,assignment]  # it breaks what it tests
         steps._taken = lambda intent, kling: Intent()
+
+    recovery._SWEEP = options.get("sweep", recovery._SWEEP)
+    if options.get("does_not_hear"):
+        _deafen(options["does_not_hear"])
 
     def made() -> Kling:
         return client(options["origin"], options.get("total", 3.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,11 +42,26 @@ class Harbour(Alone):
         self.losses += 1
 
 
-@asynccontextmanager
-async def watched(database: Database, presence: Harbour) -> AsyncGenerator[Recovery]:
-    """A recovery that looks once a second."""
+def recovering(database: Database, presence: Harbour, running: Collection[str] = ()) -> Recovery:
     made: Any = database
-    recovery = Recovery(made, presence, NAMES, version="1", beat=1.0, most=2)
+    return Recovery(
+        made,
+        presence,
+        NAMES,
+        executor="me",
+        running=lambda: running,
+        version="1",
+        beat=1.0,
+        most=2,
+    )
+
+
+@asynccontextmanager
+async def watched(
+    database: Database, presence: Harbour, running: Collection[str] = ()
+) -> AsyncGenerator[Recovery]:
+    """A recovery that looks once a second."""
+    recovery = recovering(database, presence, running)
     async with anyio.create_task_group() as group:
         group.start_soon(recovery.run)
         await anyio.lowlevel.checkpoint()
@@ -161,6 +176,39 @@ async def test_work_of_other_versions_is_left_and_said_once(
     assert sum("application version 0" in each for each in caplog.messages) == 1
 
 
+async def test_what_was_given_to_this_worker_unheard_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    saving = Row("unheard", "me", name=FILES, queue_name=NAMES.files)
+    database = Database([Row("running", "me"), saving, Row("other's", "other")])
+    async with watched(database, Harbour("other"), {"running"}):
+        await anyio.sleep(29)
+        assert not database.resumed  # it might be about to begin
+        await anyio.sleep(32)
+
+    assert database.resumed == ["unheard"]
+    assert saving.attributes is None  # no worker has died of it
+    assert "1 jobs were given to this worker unheard" in caplog.text
+
+
+async def test_what_is_about_to_begin_or_has_just_ended_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    running: set[str] = set()
+    database = Database([Row("late", "me"), Row("ending", "me")])
+    async with watched(database, Harbour(), running):
+        await anyio.sleep(20)
+        running.add("late")
+        database.rows[1].status = "SUCCESS"
+        await anyio.sleep(20)
+        running.discard("late")  # the database is told of its end a little later
+        await anyio.sleep(25)
+        database.rows[0].status = "SUCCESS"
+        await anyio.sleep(60)
+
+    assert not database.resumed
+
+
 async def test_outage_is_outlived(caplog: pytest.LogCaptureFixture) -> None:
     database = Database([Row("a")], outages=2)
     async with watched(database, Harbour()):
@@ -172,15 +220,15 @@ async def test_outage_is_outlived(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_leaving_gives_back_or_leaves_it_to_others(caplog: pytest.LogCaptureFixture) -> None:
     database = Database([Row("a", "me"), Row("b", "other")])
-    made: Any = database
-    recovery = Recovery(made, Harbour(), NAMES, version="1", beat=1.0, most=2)
+    recovery = recovering(database, Harbour())
 
-    await recovery.give_back("me")
+    await recovery.give_back()
     assert database.resumed == ["a"]
     assert database.rows[0].attributes is None
 
+    database.rows[0] = Row("c", "me")
     database.outages = 1
-    await recovery.give_back("other")
+    await recovery.give_back()
     assert database.resumed == ["a"]
     assert "is left to be taken over" in caplog.text
 

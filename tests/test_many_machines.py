@@ -119,6 +119,19 @@ async def test_database_that_crashes_is_waited_for(ships: Fleet, postgres: Postg
     assert (ships.paid, ships.paid_twice) == (60, {})
 
 
+@pytest.mark.parametrize("queue", ["main", "files"])
+async def test_jobs_that_a_worker_has_not_heard_of_go_on(ships: Fleet, queue: str) -> None:
+    """The database has given them to it, and the connection broke before it could say so."""
+    await ships.submit(10)
+    worker = await ships.worker(does_not_hear=queue, sweep=1.0)
+
+    await ships.done(10)
+
+    assert "nobody heard of it" in worker.said
+    assert "given to this worker unheard" in worker.said
+    assert (ships.paid, ships.paid_twice) == (10, {})
+
+
 async def test_job_that_ends_its_workers_is_given_up(ships: Fleet) -> None:
     [job] = await ships.submit(1)
     options: dict[str, Any] = {"dies_of": "Boat 0", "fleet": {"take_overs": 2}}

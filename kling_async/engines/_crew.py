@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+from dbos import DBOS
 
 from kling_async._background import Signal
 from kling_async._client import Kling
@@ -28,6 +29,7 @@ Order = dict[str, Any]
 """What a job is made of, as the database has it: account, key, request, and where to save."""
 Answer = dict[str, Any]
 """What a step has come to."""
+_Running = dict[asyncio.Task[Any], str]
 
 
 @dataclass(eq=False)
@@ -39,8 +41,8 @@ class Crew:
     callback_url: str | None
     patience: float
     """Seconds in which a callback may be missing before the task is asked about."""
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
-    """The workflows that run here."""
+    running: _Running = field(default_factory=dict[asyncio.Task[Any], str])
+    """The ids of the workflows that run here, by their asyncio tasks."""
 
     async def intend(self, pause: float) -> Answer:
         """Wait, then say that a create may leave."""
@@ -113,7 +115,7 @@ class Crew:
 
 
 _crews: dict[str, Crew] = {}
-_waiting: set[asyncio.Task[Any]] = set()
+_waiting: _Running = {}
 """Workflows that came when no crew was there."""
 _changed = Signal()
 
@@ -131,7 +133,7 @@ async def on_duty(crew: Crew) -> AsyncGenerator[None]:
     finally:
         del _crews[crew.names.account]
         with anyio.CancelScope(shield=True):
-            await _stop(crew.tasks)
+            await _stop(crew.running)
 
 
 async def dismiss() -> None:
@@ -145,23 +147,24 @@ async def at_work(account: str) -> AsyncGenerator[Crew]:
     while (crew := _crews.get(account)) is None:
         with _listed(_waiting):
             await _changed.wait()
-    with _listed(crew.tasks):
+    with _listed(crew.running):
         yield crew
 
 
 @contextmanager
-def _listed(tasks: set[asyncio.Task[Any]]) -> Generator[None]:
-    task = asyncio.current_task()
+def _listed(running: _Running) -> Generator[None]:
+    task, workflow_id = asyncio.current_task(), DBOS.workflow_id
     assert task is not None
-    tasks.add(task)
+    assert workflow_id is not None
+    running[task] = workflow_id
     try:
         yield
     finally:
-        tasks.discard(task)
+        del running[task]
 
 
-async def _stop(tasks: set[asyncio.Task[Any]]) -> None:
-    while tasks:
-        for task in tasks:
+async def _stop(running: _Running) -> None:
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.wait(list(tasks))
+        await asyncio.wait(list(running))

@@ -218,6 +218,8 @@ class KlingDBOS:
                 database,
                 shown,
                 self._names,
+                executor=executor.id,
+                running=crew.running.values,
                 version=executor.version,
                 beat=self._beat,
                 most=self._take_overs,
@@ -229,7 +231,7 @@ class KlingDBOS:
                 stack.push_async_callback(duty.stop)
                 duty.start()
             # When nothing here takes anything on any more.
-            stack.push_async_callback(recovery.give_back, executor.id)
+            stack.push_async_callback(recovery.give_back)
             if not self._attach:
                 await stack.enter_async_context(
                     launched(self._url, self._application, executor, self._names)

@@ -1,9 +1,14 @@
-"""Recovery: what a dead worker has left goes back to the queue, and poison out of it."""
+"""Recovery: what a dead worker has left goes back to the queue, and poison out of it.
+
+And what a living one has and does not know of: DBOS takes jobs from a queue in a transaction, and
+where the answer to its commit is lost, they are under way in the database and nowhere else.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from math import inf
 
 import anyio
@@ -27,6 +32,8 @@ class Recovery:
     """Looks for dead workers, again and again, for as long as this one lives.
 
     Args:
+        executor: This worker.
+        running: The workflows that run here.
         version: Of the workflows that this worker can run; others' are left to their kind.
         beat: Seconds between two looks.
         most: Take-overs of one workflow that are no longer chance.
@@ -38,6 +45,8 @@ class Recovery:
         presence: Presence,
         names: Names,
         *,
+        executor: str,
+        running: Callable[[], Iterable[str]],
         version: str,
         beat: float,
         most: int,
@@ -45,10 +54,13 @@ class Recovery:
         self._database = database
         self._presence = presence
         self._names = names
+        self._executor = executor
+        self._running = running
         self._version = version
         self._beat = beat
         self._most = most
         self._absent = Counter[str]()
+        self._strays: dict[str, float] = {}
         self._losses = 0
         self._swept = -inf
         self._beaten = Signal()
@@ -72,11 +84,11 @@ class Recovery:
             except Exception as error:
                 _LOG.warning("dead workers cannot be looked for now: %r", error)
 
-    async def give_back(self, executor: str) -> None:
+    async def give_back(self) -> None:
         """What this worker has not finished goes on elsewhere, at once."""
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(_FAREWELL):
-                while rows := await self._left(executor):
+                while rows := await self._left(self._executor):
                     await self._resume(rows)
         except Exception as error:
             _LOG.warning("what is under way here is left to be taken over: %r", error)
@@ -84,7 +96,7 @@ class Recovery:
     async def _look(self, now: float) -> None:
         if self._losses != self._presence.losses or now - self._swept >= _SWEEP:
             self._losses, self._swept = self._presence.losses, now
-            await self._sweep()
+            await self._sweep(now)
         for executor in list(self._absent):
             if self._presence.lives(executor):
                 del self._absent[executor]
@@ -94,8 +106,8 @@ class Recovery:
                 del self._absent[executor]
                 await self._take_over(executor)
 
-    async def _sweep(self) -> None:
-        """Who has work under way and does not show that he lives?"""
+    async def _sweep(self, now: float) -> None:
+        """Who has work under way and does not show that he lives, or does not carry it out?"""
         rows = await self._database.list_workflows_async(
             status="PENDING", queue_name=self._names.queues, load_input=False, load_output=False
         )
@@ -111,6 +123,18 @@ class Recovery:
                     " for another worker of that version",
                     row.app_version,
                 )
+        await self._find_strays([row for row in rows if row.executor_id == self._executor], now)
+
+    async def _find_strays(self, rows: list[WorkflowStatus], now: float) -> None:
+        """Of what is under way here, give back what this worker has not heard of."""
+        running = frozenset(self._running())
+        rows = [row for row in rows if row.workflow_id not in running]
+        # What was seen once may be about to begin, or have just ended.
+        self._strays = {row.workflow_id: self._strays.get(row.workflow_id, now) for row in rows}
+        rows = [row for row in rows if now - self._strays[row.workflow_id] >= _SWEEP]
+        if rows:
+            _LOG.warning("%d jobs were given to this worker unheard: they go on", len(rows))
+            await self._resume(rows)
 
     async def _take_over(self, executor: str) -> None:
         if not await self._presence.bury(executor):
