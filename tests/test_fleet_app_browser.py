@@ -129,7 +129,7 @@ async def test_videos_are_ordered_here_watched_there_and_play_after_kills(
         async with opened(browser, elsewhere) as other:
             await other.route("**/events", lambda route: route.fulfill(status=502), times=1)
             await other.reload()  # and its proxy is not at its best
-            while await program.billed() < 2:  # noqa: ASYNC110  # nobody tells  # its books ring no bell
+            while await program.billed() < 2:  # noqa: ASYNC110  # its books ring no bell
                 await anyio.sleep(0.05)
             server = re.findall(r"Server (\d+)", await page.inner_text("small"))
             for process in (workers[0], server[0]):

@@ -42,6 +42,14 @@ async def cinema(tmp_path: Path, **options: Any) -> AsyncGenerator[None]:
         await closed()
 
 
+@asynccontextmanager
+async def launched_cinema(tmp_path: Path) -> AsyncGenerator[None]:
+    """One that has done all that is asked of it."""
+    async with cinema(tmp_path, executor_id="one-start", application_version="7"):
+        DBOS.launch()
+        yield
+
+
 async def closed() -> None:
     await anyio.to_thread.run_sync(DBOS.destroy)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -53,8 +61,7 @@ async def test_app_that_runs_dbos_has_it_as_a_guest(
     fleet = make(attach=True, application="cinema")
     async with fleet.open():
         job = await fleet.submit(BOAT, key="boat-1")
-        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-            DBOS.launch()
+        async with launched_cinema(tmp_path):
             async with fleet.worker():
                 await job.result()
 
@@ -66,8 +73,7 @@ async def test_app_that_closes_dbos_in_the_block_leaves_its_jobs_to_others(
     fleet = make(attach=True, application="cinema")
     async with fleet.open():
         job = await fleet.submit(BOAT, key="boat-1")
-        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-            DBOS.launch()
+        async with launched_cinema(tmp_path):
             async with fleet.worker():
                 await until(lambda: len(emulator.ledger) == 1)
                 await closed()
@@ -100,8 +106,7 @@ async def test_app_must_have_set_dbos_up(
 async def test_app_that_is_not_attached_to_is_told(
     make: Callable[..., KlingDBOS], tmp_path: Path
 ) -> None:
-    async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-        DBOS.launch()
+    async with launched_cinema(tmp_path):
         with pytest.raises(ConfigurationError, match="attach=True"):
             async with make().worker():
                 pass
@@ -119,8 +124,7 @@ async def test_workflow_that_comes_before_its_crew_waits_for_it(
 ) -> None:
     fleet = make(attach=True, application="cinema")
     async with fleet.open():
-        async with cinema(tmp_path, executor_id="one-start", application_version="7"):
-            DBOS.launch()
+        async with launched_cinema(tmp_path):
             async with fleet.worker():  # its queues are known from now on
                 pass
             job = await fleet.submit(BOAT, key="boat-1")

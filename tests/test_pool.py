@@ -149,6 +149,7 @@ async def test_server_that_leaves_in_between_ends_the_sending(host: TLSHost) -> 
     def leaves(conversation: Conversation) -> None:
         conversation.shake_hands()
         conversation.sock.recv(65536)
+        host.reached.set()
         conversation.wait()
         conversation.reset()
 
@@ -161,7 +162,8 @@ async def test_server_that_leaves_in_between_ends_the_sending(host: TLSHost) -> 
                 await create(transport, host, LARGE)
 
         group.start_soon(fails)
-        await anyio.sleep(0.2)  # until nothing more fits into the line
+        await anyio.to_thread.run_sync(host.reached.wait, 5)
+        await anyio.wait_all_tasks_blocked()  # until nothing more fits into the line
         host.go.set()
 
 
