@@ -69,6 +69,7 @@ class Fleet:
         self.desk = KlingDBOS(url, beat=0.1)
         self.workers: list[Worker] = []
         self.origin = origin
+        self.cut = 0
 
     async def worker(self, *, limit: int | None = 20, **options: Any) -> Worker:
         """One more, which is up when this returns."""
@@ -139,6 +140,20 @@ class Fleet:
                 (f"%-{worker.process.pid}-%",),
             )
             return {row[0] for row in await rows.fetchall()}
+
+    async def done_while_cut_off(self, count: int, chance: Random) -> None:
+        """Until so many files are there, break half of the workers' connections at a time."""
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
+            while len(self.files()) < count:
+                rows = await connection.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND application_name <> 'dbos_transact_client'"
+                )
+                found = [row[0] for row in await rows.fetchall()]
+                for pid in chance.sample(found, len(found) // 2):
+                    await connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+                    self.cut += 1
+                await anyio.sleep(chance.uniform(0.01, 0.1))
 
     @property
     def paid(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio.to_thread
@@ -130,6 +131,18 @@ async def test_jobs_that_a_worker_has_not_heard_of_go_on(ships: Fleet, queue: st
     assert "nobody heard of it" in worker.said
     assert "given to this worker unheard" in worker.said
     assert (ships.paid, ships.paid_twice) == (10, {})
+
+
+async def test_connections_that_break_at_any_moment_cost_nothing(ships: Fleet) -> None:
+    await ships.submit(60)
+    for _ in range(2):
+        await ships.worker(sweep=1.0)
+    await ships.done_while_cut_off(60, Random(7))
+
+    for number in range(60):
+        assert await ships.ended(number) is None
+    assert ships.cut > 100
+    assert (ships.paid, ships.paid_twice) == (60, {})
 
 
 async def test_job_that_ends_its_workers_is_given_up(ships: Fleet) -> None:
