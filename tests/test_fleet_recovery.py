@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from kling_async.engines._executor import Executor
 from kling_async.engines._names import FILES
 from kling_async.engines._presence import Alone
 from kling_async.engines._recovery import TAKEN_OVER, Recovery
@@ -48,9 +49,8 @@ def recovering(database: Database, presence: Harbour, running: Collection[str] =
         made,
         presence,
         NAMES,
-        executor="me",
+        Executor("me", version="1"),
         running=lambda: running,
-        version="1",
         beat=1.0,
         most=2,
     )

@@ -27,6 +27,14 @@ class Interrupting(trio.abc.SocketFactory):
         return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_raised() -> Iterator[None]:
+    """Where tests run in the background, they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     """Of a server that takes connections and says nothing."""

@@ -197,9 +197,7 @@ class KlingDBOS:
             await self._register_queues(database)
             kling = await stack.enter_async_context(self._client())
             crew = Crew(self._names, kling, self._callback_url, self._patience)
-            executor = started(self._version)
-            if self._attach:
-                executor = await attached(self._names)
+            executor = await attached(self._names) if self._attach else started(self._version)
             shown = await stack.enter_async_context(
                 presence(
                     self._url,
@@ -218,9 +216,8 @@ class KlingDBOS:
                 database,
                 shown,
                 self._names,
-                executor=executor.id,
+                executor,
                 running=crew.running.values,
-                version=executor.version,
                 beat=self._beat,
                 most=self._take_overs,
             )

@@ -15,6 +15,7 @@ import anyio
 from dbos import DBOSClient, WorkflowStatus
 
 from kling_async._background import Signal
+from kling_async.engines._executor import Executor
 from kling_async.engines._names import FILES, Names
 from kling_async.engines._presence import Presence
 
@@ -32,9 +33,8 @@ class Recovery:
     """Looks for dead workers, again and again, for as long as this one lives.
 
     Args:
-        executor: This worker.
-        running: The workflows that run here.
-        version: Of the workflows that this worker can run; others' are left to their kind.
+        executor: This worker; what workflows of other versions left is for their kind.
+        running: The ids of the workflows that run here.
         beat: Seconds between two looks.
         most: Take-overs of one workflow that are no longer chance.
     """
@@ -44,10 +44,9 @@ class Recovery:
         database: DBOSClient,
         presence: Presence,
         names: Names,
+        executor: Executor,
         *,
-        executor: str,
         running: Callable[[], Iterable[str]],
-        version: str,
         beat: float,
         most: int,
     ) -> None:
@@ -56,7 +55,6 @@ class Recovery:
         self._names = names
         self._executor = executor
         self._running = running
-        self._version = version
         self._beat = beat
         self._most = most
         self._absent = Counter[str]()
@@ -88,7 +86,7 @@ class Recovery:
         """What this worker has not finished goes on elsewhere, at once."""
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(_FAREWELL):
-                while rows := await self._left(self._executor):
+                while rows := await self._left(self._executor.id):
                     await self._resume(rows)
         except Exception as error:
             _LOG.warning("what is under way here is left to be taken over: %r", error)
@@ -114,7 +112,7 @@ class Recovery:
         for row in rows:
             if row.executor_id is None or self._presence.lives(row.executor_id):
                 continue
-            if row.app_version == self._version:
+            if row.app_version == self._executor.version:
                 self._absent[row.executor_id] += 0
             elif row.app_version not in self._warned:
                 self._warned.add(str(row.app_version))
@@ -123,7 +121,7 @@ class Recovery:
                     " for another worker of that version",
                     row.app_version,
                 )
-        await self._find_strays([row for row in rows if row.executor_id == self._executor], now)
+        await self._find_strays([row for row in rows if row.executor_id == self._executor.id], now)
 
     async def _find_strays(self, rows: list[WorkflowStatus], now: float) -> None:
         """Of what is under way here, give back what this worker has not heard of."""
@@ -154,7 +152,7 @@ class Recovery:
             status="PENDING",
             queue_name=self._names.queues,
             executor_id=executor,
-            app_version=self._version,
+            app_version=self._executor.version,
             load_input=False,
             load_output=False,
         )
