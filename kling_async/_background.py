@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -68,11 +66,6 @@ def running_loop() -> Loop:
         return loop.create_task(work(), context=context or Context())
 
     return Loop(loop.time, loop.call_soon_threadsafe, True, spawn)
-
-
-def pass_on_interrupt() -> None:
-    """Ctrl-C has hit a task by chance: raise it again, for whom it was meant."""
-    running_loop().call_soon(partial(signal.raise_signal, signal.SIGINT))
 
 
 class Background:

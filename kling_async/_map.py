@@ -11,6 +11,7 @@ is left, Python drops it, and that is how leaving is noticed.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -18,6 +19,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -25,7 +27,7 @@ from typing import Generic, Self, TypeVar
 import anyio
 import anyio.abc
 
-from ._background import Background, Signal, pass_on_interrupt, running_loop, spared
+from ._background import Background, Signal, running_loop, spared
 from ._errors import ClientClosed, ConfigurationError, TaskError
 from ._intent import Intent
 from ._outcome import Begin, Finish, Outcome
@@ -233,8 +235,10 @@ class Outcomes(Generic[ResultT]):
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and running_loop().raises_anywhere:
-                pass_on_interrupt()
+            loop = running_loop()
+            if isinstance(error, KeyboardInterrupt) and loop.raises_anywhere:
+                # It hit this task by chance: pass it on to whom it was meant for.
+                loop.call_soon(partial(signal.raise_signal, signal.SIGINT))
             elif self._left or self._stopped:
                 _LOG.warning("the source failed when it was left", exc_info=error)
             else:  # raised where the outcomes are read

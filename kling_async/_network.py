@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import ssl
 import sys
 from collections.abc import Iterable
 from typing import Any, cast
 
-import anyio.lowlevel
+import anyio
 import httpcore
 
 from ._asyncio_network import AsyncioBackend
-from ._background import pass_on_interrupt
 
 
 def running() -> object:
@@ -53,10 +53,11 @@ async def _in_trio(host: str, port: int, timeout: float | None) -> httpcore.Asyn
         try:
             stream = await backend.connect_tcp(host, port, timeout)
         except* KeyboardInterrupt:
-            pass_on_interrupt()  # it hit one of the tasks in which trio dials
+            pass  # it hit one of the tasks in which trio dials
         else:
             return _Guarded(stream)
-        await anyio.lowlevel.checkpoint()  # in the main task it is raised here
+        # In a task of ours it goes to the main task from here, in any other it is raised.
+        signal.raise_signal(signal.SIGINT)
 
 
 class _Guarded(httpcore.AsyncNetworkStream):

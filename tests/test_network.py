@@ -10,7 +10,7 @@ import httpcore
 import pytest
 import trio
 
-from kling_async._background import Background, running_loop
+from kling_async._background import Background
 from kling_async._network import Network
 
 
@@ -19,10 +19,11 @@ class Interrupting(trio.abc.SocketFactory):
 
     def __init__(self, times: int) -> None:
         self.times = times
+        self.dialed = 0
 
     def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> trio.socket.SocketType:
-        if self.times:
-            self.times -= 1
+        self.dialed += 1
+        if self.dialed <= self.times:
             signal.raise_signal(signal.SIGINT)
         return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
 
@@ -50,7 +51,8 @@ def test_interrupt_is_for_the_main_task_and_work_of_ours_goes_on(port: int, time
         streams.append(await Network(65536).connect_tcp("127.0.0.1", port))
 
     async def main() -> None:
-        trio.socket.set_custom_socket_factory(Interrupting(times))
+        sockets = Interrupting(times)
+        trio.socket.set_custom_socket_factory(sockets)
         background = Background(connect)
         background.start()
         interrupted = 0
@@ -60,6 +62,7 @@ def test_interrupt_is_for_the_main_task_and_work_of_ours_goes_on(port: int, time
             except KeyboardInterrupt:
                 interrupted += 1
         assert 1 <= interrupted <= times
+        assert sockets.dialed == times + 1
         await streams[0].aclose()
 
     trio.run(main)
@@ -67,12 +70,21 @@ def test_interrupt_is_for_the_main_task_and_work_of_ours_goes_on(port: int, time
 
 def test_interrupt_in_the_main_task_is_raised_there(port: int) -> None:
     async def main() -> None:
-        running_loop()
-        trio.socket.set_custom_socket_factory(Interrupting(1))
+        sockets = Interrupting(1)
+        trio.socket.set_custom_socket_factory(sockets)
         with pytest.raises(KeyboardInterrupt):
             await Network(65536).connect_tcp("127.0.0.1", port)
+        assert sockets.dialed == 1
 
     trio.run(main)
+
+
+def test_interrupt_by_a_handler_of_the_users_is_raised_too(port: int) -> None:
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    test_interrupt_in_the_main_task_is_raised_there(port)
 
 
 def test_what_else_goes_wrong_is_raised_as_ever(port: int) -> None:
