@@ -17,7 +17,7 @@ from kling_async.testing import virtual_backend
 from tests.tls_host import TLSHost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 # A busy machine is no defect: how long an example takes decides nothing.
 # In CI the examples are the same every time, so that coverage does not depend on luck.
@@ -27,27 +27,34 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 _FAREWELL = 30
+_FAILED = pytest.StashKey[bool]()
 PROXIES = ("ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_exception_interact() -> None:
-    """Bound what comes after a failure too: pytest-timeout watches no more.
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """It has failed."""
+    node.stash[_FAILED] = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Bound what closes a test that has failed: pytest-timeout watches it no more.
 
     A test that took too long still occupies its loop, and would hold up for ever what closes its
     fixtures there: each of those is ended in its turn.
     """
+    if not item.stash.get(_FAILED, False):
+        return (yield)
 
-    def ended(*_: object) -> None:
+    def end(*_: object) -> None:
         pytest.fail(f"closing took more than {_FAREWELL} s")
 
-    signal.signal(signal.SIGALRM, ended)
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, _FAREWELL, _FAREWELL)
-
-
-def pytest_runtest_logfinish() -> None:
-    """It is closed."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
