@@ -142,12 +142,12 @@ class Fleet:
             return {row[0] for row in await rows.fetchall()}
 
     async def done_while_cut_off(self, count: int, chance: Random) -> None:
-        """Until so many files are there, break half of the workers' connections at a time."""
+        """Until so many files are there, break half of all connections at a time."""
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
             while len(self.files()) < count:
                 rows = await connection.execute(
                     "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND pid <> pg_backend_pid() AND application_name <> 'dbos_transact_client'"
+                    " AND pid <> pg_backend_pid()"
                 )
                 found = [row[0] for row in await rows.fetchall()]
                 for pid in chance.sample(found, len(found) // 2):

@@ -24,6 +24,7 @@ class Row:
     attributes: dict[str, Any] | None = None
     name: str = TASK
     steps: list[object] = field(default_factory=list[object])
+    dequeued_at: int | None = None
 
 
 @dataclass

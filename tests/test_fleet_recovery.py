@@ -209,6 +209,33 @@ async def test_what_is_about_to_begin_or_has_just_ended_is_left(
     assert not database.resumed
 
 
+async def test_what_is_taken_again_has_its_time_again() -> None:
+    unheard = Row("a", "me", dequeued_at=1)
+    database = Database([unheard])
+    async with watched(database, Harbour()):
+        await anyio.sleep(59)
+        assert database.resumed == ["a"]
+        unheard.status, unheard.executor_id, unheard.dequeued_at = "PENDING", "me", 2
+        await anyio.sleep(30)
+        assert database.resumed == ["a"]
+        await anyio.sleep(32)
+
+    assert database.resumed == ["a", "a"]
+
+
+async def test_time_in_which_the_database_does_not_answer_does_not_count() -> None:
+    database = Database([Row("a", "me")])
+    database.takes = 44.0
+    async with watched(database, Harbour()):
+        await anyio.sleep(44.5)
+        database.takes = 0.0
+        await anyio.sleep(29)
+        assert not database.resumed
+        await anyio.sleep(32)
+
+    assert database.resumed == ["a"]
+
+
 async def test_outage_is_outlived(caplog: pytest.LogCaptureFixture) -> None:
     database = Database([Row("a")], outages=2)
     async with watched(database, Harbour()):

@@ -134,6 +134,7 @@ async def test_jobs_that_a_worker_has_not_heard_of_go_on(ships: Fleet, queue: st
 
 
 async def test_connections_that_break_at_any_moment_cost_nothing(ships: Fleet) -> None:
+    """Whether jobs go unheard here too is a matter of luck; the test above sees to that."""
     await ships.submit(60)
     for _ in range(2):
         await ships.worker(sweep=1.0)

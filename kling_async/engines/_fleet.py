@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import randrange
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -33,6 +33,7 @@ from kling_async.engines._executor import attached, launched, started
 from kling_async.engines._job import Job, Jobs, JobState, order_of
 from kling_async.engines._names import TASK, TOPIC, Names
 from kling_async.engines._presence import presence
+from kling_async.engines._queues import Queues
 from kling_async.engines._recovery import Recovery
 from kling_async.engines._retention import ENDED, retain
 from kling_async.engines._watch import Watch
@@ -41,15 +42,7 @@ _LOG = logging.getLogger("kling_async")
 
 _PORTABLE = WorkflowSerializationFormat.PORTABLE
 _DAY = 86400.0
-_DOWNLOADS = 50  # a client saves a few of them at a time, and the next ones are at hand
 _CALLS_A_MINUTE = 100
-
-
-class _Limiter(TypedDict):
-    """What DBOS calls a limit of starts."""
-
-    limit: int
-    period: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +139,7 @@ class KlingDBOS:
         self._url = database_url
         self._client = client
         self._names = Names(account)
-        self._concurrency = concurrency
-        self._at_once = at_once
-        self._starts = starts
+        self._queues = Queues(self._names, concurrency, at_once, starts, beat)
         self._callback_url = callback_url
         self._patience = patience
         self._keep = keep
@@ -193,8 +184,8 @@ class KlingDBOS:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.open())
-            database = self._opened_link().database
-            await self._register_queues(database)
+            await self._queues.register(self._opened_link().database)
+            database = await stack.enter_async_context(self._database_that_fails())
             kling = await stack.enter_async_context(self._client())
             crew = Crew(self._names, kling, self._callback_url, self._patience)
             executor = await attached(self._names) if self._attach else started(self._version)
@@ -334,16 +325,27 @@ class KlingDBOS:
     # The database.
 
     async def _connect(self) -> _Link:
+        await anyio.to_thread.run_sync(DBOS.migrate, self._url)
         database = await anyio.to_thread.run_sync(self._client_of_database)
         watch = Watch(database, self._beat / 2)
         return _Link(database, Jobs(database, self._names, watch), watch)
 
-    def _client_of_database(self) -> DBOSClient:
-        DBOS.migrate(self._url)
+    @asynccontextmanager
+    async def _database_that_fails(self) -> AsyncGenerator[DBOSClient]:
+        """Fails where the other one waits: nobody acts after an outage on what he saw before."""
+        database = await anyio.to_thread.run_sync(partial(self._client_of_database, waits=False))
+        try:
+            yield database
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(database.destroy)
+
+    def _client_of_database(self, *, waits: bool = True) -> DBOSClient:
         return DBOSClient(
             system_database_url=self._url,
             serializer=DBOSPortableJSONSerializer(),
             application_name=self._application,
+            retry_connection_errors=waits,
         )
 
     async def _disconnect(self) -> None:
@@ -355,30 +357,6 @@ class KlingDBOS:
         if self._link is None:
             raise RuntimeError("open the fleet first: async with fleet.open()")
         return self._link
-
-    async def _register_queues(self, database: DBOSClient) -> None:
-        limiter: _Limiter | None = None
-        if self._starts is not None:
-            limiter = {"limit": self._starts[0], "period": self._starts[1]}
-        known = await database.retrieve_queue_async(self._names.tasks)
-        before = await known.get_global_concurrency_async() if known else self._concurrency
-        if before != self._concurrency:
-            _LOG.warning(
-                "account %s: concurrency was %s, and is %s for all workers from now on",
-                self._names.account,
-                before,
-                self._concurrency,
-            )
-        await database.register_queue_async(
-            self._names.tasks,
-            global_concurrency=self._concurrency,
-            worker_concurrency=self._at_once,
-            limiter=limiter,
-            polling_interval_sec=self._beat / 2,
-        )
-        await database.register_queue_async(
-            self._names.files, worker_concurrency=_DOWNLOADS, polling_interval_sec=self._beat
-        )
 
 
 class _Nobody:

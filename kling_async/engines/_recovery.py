@@ -24,6 +24,9 @@ TAKEN_OVER = "kling_async.taken_over"
 
 _LOG = logging.getLogger("kling_async")
 
+_Taking = tuple[str, int | None]
+"""A workflow, and when it was taken from its queue."""
+
 _MISSES = 3
 _SWEEP = 30.0
 _FAREWELL = 10.0
@@ -58,7 +61,7 @@ class Recovery:
         self._beat = beat
         self._most = most
         self._absent = Counter[str]()
-        self._strays: dict[str, float] = {}
+        self._strays: dict[_Taking, float] = {}
         self._losses = 0
         self._swept = -inf
         self._beaten = Signal()
@@ -81,6 +84,7 @@ class Recovery:
                 await self._look(anyio.current_time())
             except Exception as error:
                 _LOG.warning("dead workers cannot be looked for now: %r", error)
+                self._swept = -inf
 
     async def give_back(self) -> None:
         """What this worker has not finished goes on elsewhere, at once."""
@@ -94,7 +98,7 @@ class Recovery:
     async def _look(self, now: float) -> None:
         if self._losses != self._presence.losses or now - self._swept >= _SWEEP:
             self._losses, self._swept = self._presence.losses, now
-            await self._sweep(now)
+            await self._sweep()
         for executor in list(self._absent):
             if self._presence.lives(executor):
                 del self._absent[executor]
@@ -104,7 +108,7 @@ class Recovery:
                 del self._absent[executor]
                 await self._take_over(executor)
 
-    async def _sweep(self, now: float) -> None:
+    async def _sweep(self) -> None:
         """Who has work under way and does not show that he lives, or does not carry it out?"""
         rows = await self._database.list_workflows_async(
             status="PENDING", queue_name=self._names.queues, load_input=False, load_output=False
@@ -121,18 +125,19 @@ class Recovery:
                     " for another worker of that version",
                     row.app_version,
                 )
-        await self._find_strays([row for row in rows if row.executor_id == self._executor.id], now)
+        await self._find_strays([row for row in rows if row.executor_id == self._executor.id])
 
-    async def _find_strays(self, rows: list[WorkflowStatus], now: float) -> None:
+    async def _find_strays(self, rows: list[WorkflowStatus]) -> None:
         """Of what is under way here, give back what this worker has not heard of."""
-        running = frozenset(self._running())
-        rows = [row for row in rows if row.workflow_id not in running]
+        now, running = anyio.current_time(), frozenset(self._running())
+        strays = {(row.workflow_id, row.dequeued_at): row for row in rows}
+        strays = {taking: row for taking, row in strays.items() if taking[0] not in running}
         # What was seen once may be about to begin, or have just ended.
-        self._strays = {row.workflow_id: self._strays.get(row.workflow_id, now) for row in rows}
-        rows = [row for row in rows if now - self._strays[row.workflow_id] >= _SWEEP]
-        if rows:
-            _LOG.warning("%d jobs were given to this worker unheard: they go on", len(rows))
-            await self._resume(rows)
+        self._strays = {taking: self._strays.get(taking, now) for taking in strays}
+        lost = [row for taking, row in strays.items() if now - self._strays[taking] >= _SWEEP]
+        if lost:
+            _LOG.warning("%d jobs were given to this worker unheard: they go on", len(lost))
+            await self._resume(lost)
 
     async def _take_over(self, executor: str) -> None:
         if not await self._presence.bury(executor):
