@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from kling_async import RequestChanged, TaskError, TaskFailed, Text2Video
 from kling_async.emulator import Emulator, Fault
@@ -118,6 +119,20 @@ async def test_database_that_crashes_is_waited_for(ships: Fleet, postgres: Postg
     results = [await ships.desk.job(f"boat-{number}").result() for number in range(60)]
     assert len({result.task_id for result in results}) == 60
     assert (ships.paid, ships.paid_twice) == (60, {})
+
+
+async def test_recovery_gives_up_what_it_began_before_an_outage(
+    ships: Fleet, postgres: Postgres
+) -> None:
+    """Carried out after it, a resume would take jobs from whoever has them by then."""
+    async with ships.desk._database_that_fails() as database:
+        await database.list_workflows_async()
+        await anyio.to_thread.run_sync(lambda: postgres.stop(immediate=True))
+        try:
+            with anyio.fail_after(20), pytest.raises(OperationalError):
+                await database.resume_workflows_async(["boat-0"])
+        finally:
+            await anyio.to_thread.run_sync(postgres.start)
 
 
 @pytest.mark.parametrize("queue", ["main", "files"])

@@ -87,7 +87,7 @@ def test_interrupt_by_a_handler_of_the_users_is_raised_too(port: int) -> None:
     test_interrupt_in_the_main_task_is_raised_there(port)
 
 
-def test_what_else_goes_wrong_is_raised_as_ever(port: int) -> None:
+def test_what_else_goes_wrong_is_raised_as_ever() -> None:
     async def main() -> None:
         trio.socket.set_custom_socket_factory(Interrupting(0))
         with pytest.raises(httpcore.ConnectError):
